@@ -1,0 +1,1 @@
+"""Verdicts over measurements. Pure; knows no Kubernetes."""

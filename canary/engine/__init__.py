@@ -1,0 +1,1 @@
+"""Pure decisions: World in, Decision out."""

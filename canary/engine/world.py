@@ -1,0 +1,79 @@
+"""The World: everything that was observed, handed to `plan` as one value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from canary.model.measurement import Sample
+from canary.model.spec import CanarySpec
+from canary.model.status import Status
+from canary.model.traffic import Route, Traffic
+from canary.model.workload import ReplicaSet, Workload
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that keeps a Canary from going on; `reason` is one of `canary.model.reasons`."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The Canary object itself."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    deleting: bool = False
+    finalized: bool = False
+    """Whether our finalizer is on it."""
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The Flux object that applies the target."""
+
+    kind: str
+    namespace: str
+    name: str
+    revision: str
+    """The revision that Flux applies now or applied last."""
+
+
+@dataclass(frozen=True)
+class ObjectRef:
+    """An object of ours in the Canary's namespace."""
+
+    kind: str
+    name: str
+    deleting: bool = False
+
+
+@dataclass(frozen=True)
+class World:
+    """One observation. What was not asked for yet is None: `replica_sets`, `samples`."""
+
+    now: datetime
+    canary: Identity
+    spec: CanarySpec | Finding
+    status: Status
+    guard: Finding | None
+    """Why templates are not held; None when they are."""
+    rival: str | None
+    """An older Canary that has the same target."""
+    target: Workload | None
+    workload: Workload | None
+    """The canary: the temporary Deployment."""
+    traffic: Traffic | Finding
+    route: Route
+    copies: tuple[ObjectRef, ...] = ()
+    """Objects of ours that exist, routes first."""
+    owner: Owner | None = None
+    replica_sets: tuple[ReplicaSet, ...] | None = None
+    samples: Mapping[str, Sample] | None = None
+    """By the name of the metric."""
+    refused: Finding | None = None
+    """What the API server said to the action that this World was planned for before."""

@@ -1,0 +1,1 @@
+"""Pure values: what a user wrote, what was observed, what is remembered. No I/O, no clock."""

@@ -1,0 +1,1 @@
+"""kopf glue: watches become keys, keys become reconciliations. Nothing imports it."""

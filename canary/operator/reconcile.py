@@ -1,0 +1,143 @@
+"""observe → plan → execute, for one Canary at a time."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+import structlog
+
+from canary.engine import invariants
+from canary.engine.decision import Action, AskReplicaSets, AskSamples, Decision, Event, Question, SetWeight
+from canary.engine.plan import plan
+from canary.engine.world import Finding, World
+from canary.kube.cache import Cache
+from canary.kube.client import ApiError, Client, Refused
+from canary.kube.execute import Executor, Taken
+from canary.kube.resources import REPLICA_SETS
+from canary.metrics import MetricProvider
+from canary.metrics.builtin import promql
+from canary.model import reasons
+from canary.model.status import dump_status
+from canary.model.template import Json, template_hash
+from canary.model.traffic import Traffic
+from canary.model.workload import ReplicaSet, label_selector
+from canary.operator.observe import Observer
+from canary.routing import Router
+
+log = structlog.get_logger()
+
+Key = tuple[str, str]
+"""Namespace and name of a Canary."""
+
+
+class Reconciler:
+    """Looks at a Canary and does what the engine decides. Level-triggered: it does not matter why it was called."""
+
+    def __init__(
+        self,
+        client: Client,
+        cache: Cache,
+        observer: Observer,
+        router: Router,
+        executor: Executor,
+        metrics: MetricProvider,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._client = client
+        self._cache = cache
+        self._observer = observer
+        self._router = router
+        self._executor = executor
+        self._metrics = metrics
+        self._clock = clock
+
+    async def __call__(self, key: Key) -> float | None:
+        """Seconds after which to look again; None: not before something changes."""
+        canary = self._cache.get("Canary", *key)
+        if canary is None:
+            return None
+        world = await self._observer.world(canary, self._clock())
+        world, decision = await self._decide(world)
+        invariants.check(world, decision)
+        await self._write_status(canary, world, decision)
+        try:
+            for action in decision.actions:
+                await self._act(world, action)
+        except Taken as error:
+            decision = await self._refused(canary, world, Finding(reasons.NAME_TAKEN, error.message))
+        except Refused as error:
+            decision = await self._refused(canary, world, Finding(reasons.ACTION_REFUSED, error.message))
+        for event in decision.events:
+            await self._tell(world, event)
+        return None if decision.after is None else max(0.0, decision.after.total_seconds())
+
+    async def _decide(self, world: World) -> tuple[World, Decision]:
+        """Plan, answering the questions that come back."""
+        answer = plan(world)
+        while isinstance(answer, Question):
+            world = await self._answer(world, answer)
+            answer = plan(world)
+        return world, answer
+
+    async def _answer(self, world: World, question: Question) -> World:
+        match question:
+            case AskReplicaSets():
+                return replace(world, replica_sets=await self._replica_sets(world))
+            case AskSamples(metrics, elapsed):
+                assert isinstance(world.traffic, Traffic), "nothing is measured before the traffic is known"
+                queries = [promql(m, world.canary.namespace, world.traffic.backends, elapsed) for m in metrics]
+                samples = await asyncio.gather(*(self._metrics.query(query) for query in queries))
+                return replace(world, samples={m.name: s for m, s in zip(metrics, samples, strict=True)})
+
+    async def _replica_sets(self, world: World) -> tuple[ReplicaSet, ...]:
+        assert world.target is not None, "only a target has ReplicaSets"
+        selector = label_selector(world.target.selector)
+        objects = await self._client.list(REPLICA_SETS, world.canary.namespace, selector)
+        return tuple(
+            ReplicaSet(template_hash(obj["spec"]["template"]), (obj.get("status") or {}).get("replicas") or 0)
+            for obj in objects
+            if any(owner["uid"] == world.target.uid for owner in obj["metadata"].get("ownerReferences") or ())
+        )
+
+    async def _write_status(self, canary: Json, world: World, decision: Decision) -> None:
+        wanted = dump_status(decision.status)
+        if wanted != dump_status(world.status):
+            await self._executor.write_status(canary, wanted)
+            log.info(
+                "status",
+                canary=f"{world.canary.namespace}/{world.canary.name}",
+                phase=decision.status.phase,
+                step=decision.status.step,
+                weight=decision.status.weight,
+                message=next((c.message for c in decision.status.conditions if c.type == "Ready"), ""),
+            )
+
+    async def _act(self, world: World, action: Action) -> None:
+        log.info("action", canary=f"{world.canary.namespace}/{world.canary.name}", action=type(action).__name__)
+        if isinstance(action, SetWeight):
+            await self._set_weight(world, action.weight)
+        else:
+            await self._executor.do(action, world.canary, world.target)
+
+    async def _refused(self, canary: Json, world: World, why: Finding) -> Decision:
+        """What the API server will never accept is a finding like any other: it is said, and nothing else is tried."""
+        known = self._cache.get("Canary", world.canary.namespace, world.canary.name) or canary
+        world = replace(await self._observer.world(known, self._clock()), refused=why)
+        world, decision = await self._decide(world)
+        await self._write_status(known, world, decision)
+        return decision
+
+    async def _set_weight(self, world: World, weight: int) -> None:
+        network = self._observer.network(world.canary.namespace)
+        ours = {ref.name for ref in world.copies if ref.kind == "Ingress"}
+        for manifest in self._router.routes(network, world.canary, world.traffic, weight, world.now):
+            force = manifest["metadata"]["name"] in ours
+            await self._executor.apply(world.canary.namespace, manifest, force=force)
+
+    async def _tell(self, world: World, event: Event) -> None:
+        """Nobody waits for an event: one that cannot be posted is a line in the log."""
+        try:
+            await self._executor.tell(world.canary, event, self._clock())
+        except ApiError as error:
+            log.warning("event not posted", reason=event.reason, error=str(error))

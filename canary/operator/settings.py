@@ -1,0 +1,44 @@
+"""What an operator is told at its start: flags, each with an environment variable of the pod behind it."""
+
+import argparse
+import os
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Flags of the operator."""
+
+    metrics_server: str
+    """URL of Prometheus."""
+    ingress_class: str
+    namespace: str
+    """Where the operator runs and its Lease is."""
+    instance: str
+    """Name of this process in events and in the Lease."""
+    port: int
+    """Of /healthz and /readyz."""
+    log_format: str
+
+
+def parse_settings(arguments: list[str] | None = None) -> Settings:
+    """Read the command line. Exits with a usage text when it is wrong."""
+    parser = argparse.ArgumentParser(prog="fluxcanary-operator", description="Progressive delivery for Flux.")
+    parser.add_argument(
+        "--metrics-server",
+        default="http://prometheus.monitoring:9090",
+        help="URL of the Prometheus that scrapes ingress-nginx (default: %(default)s)",
+    )
+    parser.add_argument("--ingress-class", default="nginx", help="class that ingress-nginx serves (default: nginx)")
+    parser.add_argument(
+        "--namespace",
+        default=os.environ.get("POD_NAMESPACE", "fluxcanary-system"),
+        help="namespace of the operator and of its Lease (default: $POD_NAMESPACE or fluxcanary-system)",
+    )
+    parser.add_argument("--port", type=int, default=8080, help="port of /healthz and /readyz (default: 8080)")
+    parser.add_argument("--log-format", choices=("json", "text"), default="json")
+    options = parser.parse_args(arguments)
+    if not options.metrics_server.startswith(("http://", "https://")):
+        parser.error(f"--metrics-server: {options.metrics_server!r} does not begin with http:// or https://")
+    return Settings(instance=os.environ.get("POD_NAME") or socket.gethostname(), **vars(options))
