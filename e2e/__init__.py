@@ -1,1 +1,1 @@
-"""End-to-end tests of Fluxcanary, and the lab that they run in where there is no container engine."""
+"""End-to-end: Fluxcanary on real parts."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeAlias
 
-from canary.engine.world import ObjectRef
+from canary.engine.world import Finding, ObjectRef
 from canary.model.spec import Metric
 from canary.model.status import Status
 from canary.model.template import Json
@@ -37,6 +37,16 @@ class LiftPause:
 
 
 @dataclass(frozen=True)
+class MarkVerdict:
+    """Set the condition Stalled in the status of the target, or take it away.
+
+    Flux waits for a Deployment that is paused; kstatus calls one with this condition failed, at once.
+    """
+
+    failure: Finding | None
+
+
+@dataclass(frozen=True)
 class Apply:
     """Server-side apply of an object of ours that carries no traffic by itself.
 
@@ -61,7 +71,7 @@ class Delete:
     ref: ObjectRef
 
 
-Action: TypeAlias = SetFinalizer | Guard | Unguard | LiftPause | Apply | SetWeight | Delete
+Action: TypeAlias = SetFinalizer | Guard | Unguard | LiftPause | MarkVerdict | Apply | SetWeight | Delete
 
 
 @dataclass(frozen=True)
@@ -86,6 +96,15 @@ class Decision:
     after: timedelta | None = None
 
 
+SAFETY_LOOK = timedelta(seconds=30)
+"""How often to look without an event while something is expected of others."""
+
+
+def told(why: Finding) -> Event:
+    """The event that says what a condition says."""
+    return Event(why.reason, why.message)
+
+
 @dataclass(frozen=True)
 class AskReplicaSets:
     """Read the ReplicaSets of the target, then plan again."""
@@ -100,3 +119,4 @@ class AskSamples:
 
 
 Question: TypeAlias = AskReplicaSets | AskSamples
+Answer: TypeAlias = Decision | Question

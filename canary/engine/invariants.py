@@ -7,8 +7,8 @@ ours: nothing is done, and it is said aloud.
 from collections.abc import Callable
 
 from canary.engine.decision import Action, Apply, Decision, Delete, LiftPause, SetWeight
-from canary.engine.plan import SETTLE
 from canary.engine.snapshot import canary_template_hash
+from canary.engine.winddown import SETTLE
 from canary.engine.world import World
 from canary.model import names
 from canary.model.spec import CanarySpec

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from canary.model.measurement import Sample
-from canary.model.spec import CanarySpec
+from canary.model.spec import CanarySpec, Step
 from canary.model.status import Status
 from canary.model.traffic import Route, Traffic
 from canary.model.workload import ReplicaSet, Workload
@@ -77,3 +77,27 @@ class World:
     """By the name of the metric."""
     refused: Finding | None = None
     """What the API server said to the action that this World was planned for before."""
+
+
+def known_spec(world: World) -> CanarySpec:
+    """The spec, where the checks have found it valid."""
+    assert isinstance(world.spec, CanarySpec), "first_problem stops before"
+    return world.spec
+
+
+def known_target(world: World) -> Workload:
+    """The target, where the checks have found it."""
+    assert world.target is not None, "first_problem stops before"
+    return world.target
+
+
+def known_traffic(world: World) -> Traffic:
+    """Its traffic, where the checks have found it."""
+    assert isinstance(world.traffic, Traffic), "first_problem stops before"
+    return world.traffic
+
+
+def current_step(world: World) -> Step:
+    """The step under way, or the first one before there is any; the last one when the spec has become shorter."""
+    steps = known_spec(world).steps
+    return steps[min(max(world.status.step, 1), len(steps)) - 1]

@@ -33,7 +33,7 @@ def attempted_revision(kustomization: Json) -> str:
     """
     status = kustomization.get("status") or {}
     for condition in status.get("conditions") or ():
-        if condition["type"] == "Reconciling" and condition["status"] == "True":
-            if found := _APPLYING.search(condition.get("message") or ""):
-                return found.group(1)
+        under_way = condition["type"] == "Reconciling" and condition["status"] == "True"
+        if under_way and (found := _APPLYING.search(condition.get("message") or "")):
+            return found.group(1)
     return str(status.get("lastAttemptedRevision") or "")

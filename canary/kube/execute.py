@@ -4,8 +4,18 @@ import uuid
 from collections.abc import Mapping
 from datetime import datetime
 
-from canary.engine.decision import Action, Apply, Delete, Event, Guard, LiftPause, SetFinalizer, Unguard
-from canary.engine.world import Identity
+from canary.engine.decision import (
+    Action,
+    Apply,
+    Delete,
+    Event,
+    Guard,
+    LiftPause,
+    MarkVerdict,
+    SetFinalizer,
+    Unguard,
+)
+from canary.engine.world import Finding, Identity
 from canary.kube.cache import Cache
 from canary.kube.client import Client, Conflict, Refused
 from canary.kube.resources import CANARIES, DEPLOYMENTS, EVENTS, OURS
@@ -37,12 +47,16 @@ class Executor:
                 await self.apply(canary.namespace, manifest, force=force)
             case Delete(ref):
                 await self._client.delete(OURS[ref.kind], canary.namespace, ref.name)
-            case Guard() | Unguard() | LiftPause() if target is not None:
-                await self._mark(action, canary, target)
+                if known := self._cache.get(ref.kind, canary.namespace, ref.name):
+                    self._cache.drop(ref.kind, known)
+            case Guard() | Unguard() | LiftPause() | MarkVerdict() if target is not None:
+                await self._touch(action, canary, target)
             case _:
                 raise TypeError(f"{action} is not for the executor, or has no target")
 
-    async def _mark(self, action: Guard | Unguard | LiftPause, canary: Identity, target: Workload) -> None:
+    async def _touch(
+        self, action: Guard | Unguard | LiftPause | MarkVerdict, canary: Identity, target: Workload
+    ) -> None:
         match action:
             case Guard():
                 labels = {names.GUARD_LABEL: canary.name}
@@ -51,6 +65,10 @@ class Executor:
                 await self._unpause(canary.namespace, target.name, version, {"labels": {names.GUARD_LABEL: None}})
             case LiftPause(version):
                 await self._unpause(canary.namespace, target.name, version, {})
+            case MarkVerdict(failure):
+                body = _verdict(target, failure)
+                answer = await self._client.patch(DEPLOYMENTS, canary.namespace, target.name, body, "status")
+                self._cache.put("Deployment", answer)
 
     async def apply(self, namespace: str, manifest: Json, *, force: bool) -> None:
         """Apply an object of ours. Raises Taken when the name is somebody else's."""
@@ -92,6 +110,15 @@ class Executor:
             "metadata": {"name": name, "namespace": namespace, "uid": uid, **metadata},
         }
         self._cache.put(kind, await self._client.apply(resource, namespace, body, force=True))
+
+
+def _verdict(target: Workload, failure: Finding | None) -> Json:
+    """The conditions that the target has, with or without ours; on condition that nobody changed them meanwhile."""
+    conditions = (target.manifest.get("status") or {}).get("conditions") or []
+    others = [condition for condition in conditions if condition["type"] != names.VERDICT_CONDITION]
+    ours = {"type": names.VERDICT_CONDITION, "status": "True"}
+    marks = [{**ours, "reason": failure.reason, "message": failure.message}] if failure else []
+    return {"metadata": {"resourceVersion": target.resource_version}, "status": {"conditions": [*others, *marks]}}
 
 
 def _event(canary: Identity, event: Event, instance: str, now: datetime) -> Json:

@@ -5,7 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 _PART = re.compile(r"(\d+)(ms|s|m|h)")
 _WHOLE = re.compile(r"(\d+(ms|s|m|h))+")
-_UNITS = {"ms": timedelta(milliseconds=1), "s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1)}
+_UNITS = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+}
 
 
 def parse_duration(text: str) -> timedelta:

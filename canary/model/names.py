@@ -21,6 +21,9 @@ CANARY_LABEL = f"{GROUP}/canary"
 WEIGHT_SINCE = f"{GROUP}/weight-since"
 """On a canary route: when its present weight was written, RFC 3339. Observed, so that no restart forgets it."""
 
+VERDICT_CONDITION = "Stalled"
+"""On the status of a target whose held template failed: kstatus reads it as Failed, so Flux stops waiting."""
+
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
 MANAGED_BY = "fluxcanary"
 PART_OF_LABEL = "app.kubernetes.io/part-of"

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from canary.model.duration import parse_duration
@@ -107,7 +108,7 @@ def parse_spec(spec: Json) -> CanarySpec:
     if len(targets) != 1:
         raise SpecError("spec.targets", f"must name exactly one Deployment, has {len(targets)}")
     steps = _items(spec, "spec", "steps", _step) or DEFAULT_STEPS
-    for index, (lower, higher) in enumerate(zip(steps, steps[1:], strict=False), start=1):
+    for index, (lower, higher) in enumerate(pairwise(steps), start=1):
         if higher.weight <= lower.weight:
             raise SpecError(f"spec.steps[{index}].weight", f"must be above the step before it ({lower.weight})")
     return CanarySpec(
@@ -188,7 +189,7 @@ def _required(item: Json, path: str, key: str, kind: type[_T]) -> _T:
     return value
 
 
-def _get(item: Json, path: str, key: str, kind: type | tuple[type, ...], default: Any) -> Any:
+def _get(item: Json, path: str, key: str, kind: type | tuple[type, ...], default: Any) -> Any:  # noqa: ANN401 - JSON
     value = item.get(key)
     if value is None:
         return default

@@ -95,7 +95,7 @@ def change(status: Status) -> str:
 
 
 def dump_status(status: Status) -> Json:
-    """The object for the API server. Every key is there, None where empty, so that a merge patch removes what is gone."""
+    """The object for the API server. Every key is there, None where empty: a merge patch then removes what is gone."""
     return {
         "observedGeneration": status.observed_generation,
         "phase": status.phase,

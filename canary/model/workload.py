@@ -106,10 +106,20 @@ class Workload:
     @property
     def stuck(self) -> str | None:
         """Why the Deployment controller says that its rolling update makes no progress."""
-        for condition in (self.manifest.get("status") or {}).get("conditions") or ():
-            if condition["type"] == "Progressing" and condition.get("reason") == "ProgressDeadlineExceeded":
-                return str(condition.get("message") or condition["reason"])
-        return None
+        progressing = self._condition("Progressing")
+        if progressing.get("reason") != "ProgressDeadlineExceeded":
+            return None
+        return str(progressing.get("message") or progressing["reason"])
+
+    @property
+    def verdict(self) -> str | None:
+        """The message of the condition by which a rollback tells Flux that this Deployment failed."""
+        stalled = self._condition(names.VERDICT_CONDITION)
+        return str(stalled["message"]) if stalled.get("status") == "True" else None
+
+    def _condition(self, type_: str) -> Json:
+        conditions = (self.manifest.get("status") or {}).get("conditions") or ()
+        return next((condition for condition in conditions if condition["type"] == type_), {})
 
     def _count(self, field: str) -> int:
         return int((self.manifest.get("status") or {}).get(field) or 0)

@@ -138,16 +138,28 @@ class KeyedQueue(Generic[Key]):
         self._changed.set()
 
     async def run(self) -> None:
-        """Work until `stop`. Cancelling it cancels the work in progress too."""
+        """Work until `stop`. Cancelling it cancels the work in progress too.
+
+        All tasks are made at the start: kopf, which shares the loop, cancels at its end whatever was begun after it.
+        """
+        handed: asyncio.Queue[Key | None] = asyncio.Queue()
         async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._worker(handed))
             while not self._stopping:
                 self._changed.clear()
                 self._promote()
                 for key in self._startable():
                     del self._ready[key]
                     self._running[key] = True
-                    group.create_task(self._work(key))
+                    handed.put_nowait(key)
                 await self._wait_for_change()
+            for _ in range(self._workers):
+                handed.put_nowait(None)
+
+    async def _worker(self, handed: "asyncio.Queue[Key | None]") -> None:
+        while (key := await handed.get()) is not None:
+            await self._work(key)
 
     def _promote(self) -> None:
         """Move the keys whose time has come to those that are ready."""

@@ -67,7 +67,7 @@ def keys_of(kind: str, obj: Json, cache: Cache) -> Iterable[Key]:
         case "EndpointSlice":
             return [(namespace, labels[names.CANARY_LABEL])] if names.CANARY_LABEL in labels else []
         case "Canary" | "Service" | "Ingress":
-            return [_key(canary) for canary in (*cache.list("Canary", namespace), *((obj,) if kind == "Canary" else ()))]
+            return [_key(canary) for canary in cache.list("Canary", namespace)]
         case "Kustomization":
             return []  # read when a template is held; its changes alone mean nothing
         case _:
@@ -83,7 +83,7 @@ def register(registry: kopf.OperatorRegistry, cache: Cache, add: Callable[[Key],
 def _register(
     registry: kopf.OperatorRegistry, kind: str, resource: Resource, cache: Cache, add: Callable[[Key], None]
 ) -> None:
-    async def on_event(*, event: Any, **_: object) -> None:
+    async def on_event(*, event: Any, **_: object) -> None:  # noqa: ANN401 - kopf's
         obj = trim(kind, dict(event["object"]))
         if event["type"] == "DELETED":
             cache.drop(kind, obj)
@@ -123,29 +123,30 @@ def settings() -> kopf.OperatorSettings:
 class _NoDiffBase(kopf.DiffBaseStorage):
     """Nothing is remembered on objects."""
 
-    def fetch(self, *, body: kopf.Body) -> None:
-        return None
+    def fetch(self, **_: object) -> None:
+        """Never anything."""
 
-    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: object) -> None:
-        pass
+    def store(self, **_: object) -> None:
+        """Nowhere."""
 
 
 class _NoProgress(kopf.ProgressStorage):
     """No handler is ever in progress."""
 
-    def fetch(self, *, key: str, body: kopf.Body) -> None:
-        return None
+    def fetch(self, **_: object) -> None:
+        """Never any."""
 
-    def store(self, *, key: str, record: object, body: kopf.Body, patch: kopf.Patch) -> None:
-        pass
+    def store(self, **_: object) -> None:
+        """Nowhere."""
 
-    def purge(self, *, key: str, body: kopf.Body, patch: kopf.Patch) -> None:
-        pass
+    def purge(self, **_: object) -> None:
+        """There is nothing to remove."""
 
-    def touch(self, *, body: kopf.Body, patch: kopf.Patch, value: str | None) -> None:
-        pass
+    def touch(self, **_: object) -> None:
+        """Writes nothing."""
 
-    def clear(self, *, essence: Any) -> Any:
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        """There is nothing of ours in it."""
         return essence
 
 

@@ -89,7 +89,9 @@ class IngressNginx:
             if wanted.ingresses and name not in wanted.ingresses:
                 continue
             if (found := _class(ingress)) != self.ingress_class:
-                text = f"Ingress {name} has class {found or 'none'!r}; only {self.ingress_class!r} (ingress-nginx) works"
+                text = (
+                    f"Ingress {name} has class {found or 'none'!r}; only {self.ingress_class!r} (ingress-nginx) works"
+                )
                 return Finding(reasons.UNSUPPORTED_INGRESS, text)
             if rival := _rival(network, ingress):
                 text = f"Ingress {rival} is already a canary of Ingress {name}: ingress-nginx obeys only one"
@@ -204,9 +206,7 @@ def _foreign(objects: Sequence[Json]) -> list[Json]:
 
 def _owned(objects: Sequence[Json], canary: Identity) -> list[Json]:
     """Those of this Canary."""
-    return [
-        obj for obj in objects if (obj["metadata"].get("labels") or {}).get(names.CANARY_LABEL) == canary.name
-    ]
+    return [obj for obj in objects if (obj["metadata"].get("labels") or {}).get(names.CANARY_LABEL) == canary.name]
 
 
 def _selects(service: Json, labels: Mapping[str, str]) -> bool:

@@ -11,13 +11,15 @@ import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from e2e.lab.build import cache_dir
 from e2e.lab.errors import LabError
 
-LOGS_KEPT = 10
+LOGS_KEPT = 30
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,12 @@ class LabFolder:
     def create(cls, name: str, *, keep: bool) -> LabFolder:
         """Make the folder; a kept lab has its bare name, others may run side by side under the same."""
         sweep()
-        home = labs_dir()
+        with _alone():
+            return cls._make(labs_dir(), name, keep=keep)
+
+    @classmethod
+    def _make(cls, home: Path, name: str, *, keep: bool) -> LabFolder:
+        """Make the folder and lock it."""
         if not keep:
             path = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=home))
         elif (home / name).exists():
@@ -84,9 +91,18 @@ def is_up(path: Path) -> bool:
 
 def sweep() -> None:
     """Remove the folders of labs whose maker was killed."""
-    for path in labs_dir().iterdir():
-        if path.is_dir() and (path / "lock").exists() and not is_up(path):
-            remove(path)
+    with _alone():
+        for path in labs_dir().iterdir():
+            if path.is_dir() and not is_up(path):
+                remove(path)
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Keep others from sweeping away a folder that is being made and not locked yet."""
+    with (labs_dir() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def remove(path: Path) -> None:
@@ -95,11 +111,20 @@ def remove(path: Path) -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(kept, ignore_errors=True)
     if (path / "logs").exists():
+        _keep_pod_logs(path)
         shutil.move(path / "logs", kept)
     shutil.rmtree(path, ignore_errors=True)
     by_age = sorted(kept.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
     for old in by_age[:-LOGS_KEPT]:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _keep_pod_logs(path: Path) -> None:
+    """Put what the pods wrote beside the logs of the lab's programs, as NAMESPACE.POD.CONTAINER.log."""
+    pods = path / "logs" / "pods"
+    for log in path.glob("node/*/*/*.log"):
+        pods.mkdir(exist_ok=True)
+        shutil.move(log, pods / ".".join(log.relative_to(path / "node").parts))
 
 
 def kept_logs_dir() -> Path:

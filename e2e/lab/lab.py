@@ -188,6 +188,11 @@ class Lab:
 
         self.wait_for(steady, timeout, f"50 good answers in a row from {host}")
 
+    def pod_log(self, namespace: str, pod: str, container: str) -> str:
+        """What a container has written, of a pod that runs as a process."""
+        file = self.folder / "node" / namespace / pod / f"{container}.log"
+        return file.read_text(errors="replace") if file.exists() else ""
+
     def scrape(self, job: str, addresses: Sequence[str]) -> None:
         """Have Prometheus scrape `host:port` addresses too."""
         prometheus.add_targets(self.folder / "prometheus", job, addresses)

@@ -116,8 +116,11 @@ class Namespaces:
 
 
 def kill_init(pid: int) -> None:
-    """Kill process 1 of a lab; its end is seen only when the kernel has ended all the others."""
-    end_of_life = os.pidfd_open(pid)
+    """Kill process 1 of a lab, if it lives; its end is seen only when the kernel has ended all the others."""
+    try:
+        end_of_life = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
     try:
         signal.pidfd_send_signal(end_of_life, signal.SIGKILL)
         select.select([end_of_life], [], [], _DESTROY_SECONDS)

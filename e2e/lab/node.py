@@ -540,7 +540,7 @@ class Api:
                     raise
                 _log.warning("%s %s: %s", method, path, refusal)
             except (aiohttp.ClientError, TimeoutError) as error:
-                _log.warning("%s %s: %r", method, path, error)
+                _log.warning("%s %s: %s %s", method, path, type(error).__name__, error)
             await asyncio.sleep(pause_seconds)
             pause_seconds = min(2.0, pause_seconds * 2)
 
@@ -579,18 +579,19 @@ def _named(items: Sequence[Json], name: str) -> Json:
 # ----------------------------------------------------------------------------------------- programs, network and mounts
 
 
-async def run(argv: Sequence[str], stdin: str = "") -> None:
-    """Run a system command to its end; an error carries what it said."""
+async def run(argv: Sequence[str], stdin: str = "") -> str:
+    """Run a system command to its end and give its output; an error carries what it said."""
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE
+        *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
-        _, errors = await process.communicate(stdin.encode())
+        output, errors = await process.communicate(stdin.encode())
     finally:
         # Whoever is cancelled here cleans up next, and must not meet the command half done.
         await process.wait()
     if process.returncode != 0:
         raise OSError(f"`{shlex.join(argv)}` ended with {process.returncode}: {errors.decode().strip()}")
+    return output.decode()
 
 
 class Addresses:
@@ -630,13 +631,20 @@ class PodNetwork:
 
     @staticmethod
     async def prepare_bridge() -> None:
-        """Fix the bridge's hardware address.
+        """Fix the bridge's hardware address, and remove what an agent before this one left behind.
 
-        Left alone it follows the lowest one among its ports: pods would lose the way to the node for as long as they
-        remember the one before, each time that a pod comes or goes.
+        Left alone the address follows the lowest one among the bridge's ports: pods would lose the way to the node for
+        as long as they remember the one before, each time that a pod comes or goes.
         """
-        hardware = await asyncio.to_thread(Path(f"/sys/class/net/{_BRIDGE}/address").read_text)
-        await run(["ip", "link", "set", _BRIDGE, "address", hardware.strip()])
+        bridge, *_ = json.loads(await run(["ip", "-json", "link", "show", _BRIDGE]))
+        ports = json.loads(await run(["ip", "-json", "link", "show", "master", _BRIDGE]))
+        spaces = [line.split()[0] for line in (await run(["ip", "netns", "list"])).splitlines() if line]
+        steps = [
+            f"link set {_BRIDGE} address {bridge['address']}",
+            *(f"link del {port['ifname']}" for port in ports if port["ifname"].startswith("veth")),
+            *(f"netns del {name}" for name in spaces if name.startswith("pod-")),
+        ]
+        await run(["ip", "-force", "-batch", "-"], "\n".join(steps))
 
     async def create(self) -> None:
         """Make it: two `ip` processes, some 10 ms."""
@@ -1097,7 +1105,8 @@ class ContainerRunner:
         scratch.mkdir(exist_ok=True)
         plan = plan_mounts(mounts, kept, scratch)
         if plan.left_out:
-            _log.info("%s: not mounted: %s", self._place.pod.path, ", ".join(plan.left_out))
+            left_out = ", ".join(plan.left_out)
+            self._node.say_once(f"not mounted for container {self._container.name} ({image.tag}): {left_out}")
         steps = [f"echo {shlex.quote(self._place.pod.name)} > /proc/sys/kernel/hostname", *plan.commands]
         if self._container.working_dir:
             steps.append(f"cd {shlex.quote(self._container.working_dir)} 2>/dev/null || true")
@@ -1317,12 +1326,12 @@ class PodAgent(ABC):
         self.changed()
         await self._stop(grace_seconds)
         self._reporter.cancel()
+        await self._clear_once()
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.pod.uid}}
         with contextlib.suppress(ApiError):
             await self.node.api.insist(
                 "DELETE", self.pod.path, {"apiVersion": "v1", "kind": "DeleteOptions", **options}
             )
-        await self._clear_once()
         self.node.forget(self.pod.uid)
 
     async def _stop(self, grace_seconds: float) -> None:
@@ -1486,6 +1495,7 @@ class Node:
         self._agent = agent
         self._pods: dict[str, PodAgent] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._said: set[str] = set()
 
     async def serve(self) -> None:
         """Register, then follow the pods until cancelled."""
@@ -1499,7 +1509,7 @@ class Node:
                     _log.warning("watch of pods: %s", refusal)
                     await asyncio.sleep(0.5)
             except (aiohttp.ClientError, TimeoutError) as error:
-                _log.warning("watch of pods: %r", error)
+                _log.warning("watch of pods: %s %s", type(error).__name__, error)
                 await asyncio.sleep(0.5)
 
     async def stop(self) -> None:
@@ -1516,6 +1526,12 @@ class Node:
     def forget(self, uid: str) -> None:
         """Drop the agent of a pod that is gone."""
         self._pods.pop(uid, None)
+
+    def say_once(self, message: str) -> None:
+        """Log what would otherwise be said of every pod of a Deployment."""
+        if message not in self._said:
+            self._said.add(message)
+            _log.info("%s", message)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -1568,7 +1584,7 @@ class Node:
                     version = event["object"]["metadata"]["resourceVersion"]
                     self._take(event)
             except (aiohttp.ClientError, TimeoutError) as error:
-                _log.warning("watch of pods: %r", error)
+                _log.warning("watch of pods: %s %s", type(error).__name__, error)
                 await asyncio.sleep(0.5)
 
     def _take(self, event: Json) -> None:

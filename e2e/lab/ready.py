@@ -62,4 +62,4 @@ def await_part(process: Process, ready: Callable[[], bool], timeout_seconds: flo
         process.fail_if_ended()
         if time.monotonic() >= deadline:
             raise PartFailed(process.name, f"not ready after {timeout_seconds:g} s", process.log)
-        time.sleep(0.05)
+        time.sleep(0.1)

@@ -379,6 +379,28 @@ def test_stop_finishes_the_work_in_progress_and_begins_no_other() -> None:
     run(scenario())
 
 
+def test_work_is_done_by_tasks_that_exist_from_the_start() -> None:
+    """kopf cancels at its end the tasks that were begun after it, in the middle of their work."""
+
+    async def scenario() -> None:
+        tasks: set[asyncio.Task[Any] | None] = set()
+
+        async def reconcile(key: str) -> None:
+            tasks.add(asyncio.current_task())
+            await asyncio.sleep(1)
+
+        async with serving(reconcile, workers=3) as queue:
+            await asyncio.sleep(1)
+            before = asyncio.all_tasks()
+            for number in range(9):
+                queue.add(f"{number}")
+            await asyncio.sleep(10)
+        assert len(tasks) == 3
+        assert tasks <= before
+
+    run(scenario())
+
+
 def test_cancelling_run_cancels_the_work() -> None:
     async def scenario() -> None:
         work = Work()
