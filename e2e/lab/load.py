@@ -15,7 +15,7 @@ loopback and private addresses only.
 
     python -m e2e.lab.load http://10.244.0.1:8080/ --host app.example.com --rate 100 --seconds 30 --out records.jsonl
 
-Cost, measured: 9 % of a core for 100 requests a second, 17 % for 300, with aiohttp (httpx: 21 % and 47 %).
+Cost, measured: 9 % of a core for 100 requests a second, 19 % for 300, with aiohttp (httpx: 21 % and 47 %).
 """
 
 from __future__ import annotations

@@ -1,0 +1,154 @@
+"""A Canary in a lab as a test sees it: the object, what became of it, and the releases pushed under it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import yaml
+
+from canary.model.template import template_hash
+from e2e.installation import USER
+from e2e.lab.audit import AuditEntry
+from e2e.lab.lab import Lab
+from e2e.lab.load import Load
+from e2e.lab.reference import HOSTS, Reference, Release, failing, good
+
+NAMESPACE = "staging"
+HOST = HOSTS[NAMESPACE]
+
+SHORT_STEPS: list[dict[str, Any]] = [{"weight": 20, "for": "3s"}, {"weight": 50, "for": "3s"}]
+ANALYSIS: dict[str, Any] = {
+    "interval": "3s",
+    "threshold": 2,
+    "metrics": [
+        {"name": "request-success-rate", "interval": "10s", "thresholdRange": {"min": 99}},
+        {"name": "request-duration", "interval": "10s", "thresholdRange": {"max": 2000}},
+    ],
+}
+
+
+class Rollouts:
+    """The app of the reference scenario with one Canary, and releases numbered one after the other."""
+
+    def __init__(self, lab: Lab, app: Reference) -> None:
+        """`app` is installed already."""
+        self.lab = lab
+        self.app = app
+        self._numbers = itertools.count(2)
+        self.last = good(1)
+
+    # releases
+
+    def good(self) -> Release:
+        """The next release, with nothing wrong."""
+        return good(next(self._numbers))
+
+    def failing(self) -> Release:
+        """The next release; a third of its requests are answered with 500."""
+        return failing(next(self._numbers))
+
+    def push(self, release: Release) -> str:
+        """Push it and have Flux look; the commit."""
+        self.last = release
+        return self.app.push(release)
+
+    def load(self, rate: float = 100) -> Load:
+        """Requests to the app from outside."""
+        return Load(f"{self.lab.ingress_url}/", host=HOST, rate=rate)
+
+    # the Canary
+
+    def create(self, *, steps: list[dict[str, Any]] | None = None, **spec: object) -> None:
+        """Add the Canary, and wait until it holds the next template."""
+        self.apply(steps=steps, **spec)
+        self.await_phase("Initialized", timeout=30)
+
+    def apply(self, *, steps: list[dict[str, Any]] | None = None, **spec: object) -> None:
+        """Add or change the Canary."""
+        whole = {"targets": [{"name": "podinfo"}], "steps": steps or SHORT_STEPS, "analysis": ANALYSIS, **spec}
+        manifest = {
+            "apiVersion": "fluxcanary.dev/v1beta1",
+            "kind": "Canary",
+            "metadata": {"name": "podinfo", "namespace": NAMESPACE},
+            "spec": whole,
+        }
+        self.lab.apply(yaml.safe_dump(manifest))
+
+    def delete(self) -> None:
+        """Remove the Canary and wait until it is gone."""
+        self.lab.kubectl("delete", "canary", "podinfo", "-n", NAMESPACE, "--ignore-not-found", "--timeout=60s")
+
+    def status(self) -> dict[str, Any]:
+        """Its status; empty where there is none."""
+        status: dict[str, Any] = self.lab.get("canary", "podinfo", "-n", NAMESPACE).get("status") or {}
+        return status
+
+    def condition(self, type_: str) -> dict[str, Any]:
+        """One of its conditions; empty where there is none."""
+        return next((c for c in self.status().get("conditions") or () if c["type"] == type_), {})
+
+    def await_status(self, holds: Callable[[dict[str, Any]], bool], timeout: float, what: str) -> dict[str, Any]:
+        """Wait until its status is as wanted, and give it."""
+
+        def look() -> dict[str, Any] | None:
+            status = self.status()
+            return status if holds(status) else None
+
+        try:
+            found = self.lab.wait_for(look, timeout, what)
+        except Exception as error:
+            raise AssertionError(f"no {what} within {timeout} s: {self.status()}") from error
+        assert found is not None
+        return found
+
+    def await_phase(self, phase: str, timeout: float) -> dict[str, Any]:
+        """Wait until it is in a phase."""
+        return self.await_status(lambda status: status.get("phase") == phase, timeout, f"phase {phase}")
+
+    def await_trial(self, release: Release, timeout: float = 60) -> dict[str, Any]:
+        """Wait until the rollout of a release has begun."""
+        digest = self.held_template(release, timeout)
+        return self.await_status(lambda s: s.get("template") == digest, timeout, f"rollout of {release.tag}")
+
+    def held_template(self, release: Release, timeout: float) -> str:
+        """Wait until the target has the template of a release; its hash."""
+
+        def applied() -> str | None:
+            template = self.app.deployment()["spec"]["template"]
+            image = template["spec"]["containers"][0]["image"]
+            return template_hash(template) if image.endswith(f":{release.tag}") else None
+
+        found = self.lab.wait_for(applied, timeout, f"Flux to apply {release.tag}")
+        assert found is not None
+        return found
+
+    # the app
+
+    def serving_tags(self) -> set[str]:
+        """The image tags of stable's pods that are not on their way out."""
+        pods = self.lab.get("pods", "-n", NAMESPACE, "-l", "app=podinfo")["items"]
+        alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+        return {pod["spec"]["containers"][0]["image"].rpartition(":")[2] for pod in alive}
+
+    def stable_pods(self) -> dict[str, str]:
+        """uid → ReplicaSet of stable's pods."""
+        pods = self.lab.get("pods", "-n", NAMESPACE, "-l", "app=podinfo")["items"]
+        return {pod["metadata"]["uid"]: pod["metadata"]["ownerReferences"][0]["name"] for pod in pods}
+
+    def leftovers(self) -> list[str]:
+        """Objects of a rollout that exist."""
+        kinds = "deployments,services,ingresses,endpointslices,pods"
+        names = self.lab.kubectl("get", kinds, "-n", NAMESPACE, "-l", "fluxcanary.dev/canary", "-o=name")
+        return names.split()
+
+    def await_nothing_left(self, timeout: float = 60) -> None:
+        """Wait until the last of them, the pods in their grace period, are gone."""
+        self.lab.wait_for(lambda: not self.leftovers(), timeout, "nothing to be left of the canary")
+
+    def requests(self, since: datetime) -> list[AuditEntry]:
+        """What the operator asked of the API server since then, but for its Lease and the opening of watches."""
+        entries = self.lab.audit(since=since, user=USER)
+        return [entry for entry in entries if entry.resource != "leases" and entry.verb != "watch"]

@@ -1,0 +1,69 @@
+"""Templates are held with the operator down, by whomever they come; a killed operator goes on where it was."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from e2e.installation import NAMESPACE as OPERATOR_NAMESPACE
+from e2e.installation import await_operator, scale_operator
+from e2e.rollout import NAMESPACE, Rollouts
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
+
+
+def test_a_push_is_held_while_the_operator_is_down_and_goes_on_when_it_is_back(rollouts: Rollouts) -> None:
+    rollouts.create()
+    before = rollouts.stable_pods()
+    scale_operator(rollouts.lab, 0)
+    rollouts.push(release := rollouts.good())
+    rollouts.held_template(release, 60)
+    assert rollouts.app.deployment()["spec"]["paused"] is True
+    rollouts.lab.kubectl("rollout", "resume", "deployment/podinfo", "-n", NAMESPACE)
+    assert rollouts.app.deployment()["spec"]["paused"] is True, "a human got past the guard"
+    assert rollouts.stable_pods() == before
+    scale_operator(rollouts.lab, 1)
+    with rollouts.load() as load:
+        rollouts.await_phase("Succeeded", 150)
+    assert rollouts.serving_tags() == {release.tag}
+    assert load.summary().failed == 0, str(load.summary())
+
+
+def test_a_killed_operator_goes_on_in_the_middle_of_a_step(rollouts: Rollouts) -> None:
+    rollouts.create(steps=[{"weight": 20, "for": "3s"}, {"weight": 50, "for": "12s"}])
+    with rollouts.load() as load:
+        rollouts.push(release := rollouts.good())
+        rollouts.await_trial(release)
+        rollouts.await_status(lambda s: s["canaryWeight"] == 50, 90, "the second step")
+        started = rollouts.status()["startedAt"]
+        kill_operator(rollouts)
+        status = rollouts.await_phase("Succeeded", 150)
+    assert status["startedAt"] == started, "the rollout was begun anew"
+    assert rollouts.serving_tags() == {release.tag}
+    assert load.summary().failed == 0, str(load.summary())
+
+
+def kill_operator(rollouts: Rollouts) -> None:
+    """SIGKILL to the operator's process, and wait until its successor leads."""
+    holder = lease_holder(rollouts)
+    pod = rollouts.lab.kubectl("get", "pods", "-n", OPERATOR_NAMESPACE, "-o=jsonpath={.items[0].metadata.name}")
+    rollouts.lab.kubectl("delete", "pod", pod, "-n", OPERATOR_NAMESPACE, "--grace-period=0", "--force")
+    rollouts.lab.wait_for(lambda: lease_holder(rollouts) not in ("", holder), 60, "another operator to lead")
+    await_operator(rollouts.lab)
+
+
+def lease_holder(rollouts: Rollouts) -> str:
+    """Who leads."""
+    path = "-o=jsonpath={.spec.holderIdentity}"
+    return rollouts.lab.kubectl("get", "lease", "fluxcanary", "-n", OPERATOR_NAMESPACE, path)
+
+
+def test_an_idle_canary_costs_no_request(rollouts: Rollouts) -> None:
+    rollouts.create()
+    time.sleep(5)  # its own last write comes back through the watch
+    since = datetime.now(UTC)
+    time.sleep(60)
+    requests = rollouts.requests(since)
+    assert requests == []

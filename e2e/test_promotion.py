@@ -1,0 +1,110 @@
+"""A pushed commit becomes a canary and is promoted; a bad one is rolled back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from e2e.installation import USER
+from e2e.lab.load import by_message, summarize
+from e2e.rollout import NAMESPACE, Rollouts
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
+
+FIVE_STEPS = [{"weight": weight, "for": "3s"} for weight in (5, 10, 20, 35, 50)]
+
+
+def test_a_pushed_release_is_promoted_in_steps_and_no_request_fails(
+    rollouts: Rollouts, record_property: pytest.RecordProperty
+) -> None:
+    rollouts.create(steps=FIVE_STEPS)
+    begun = datetime.now(UTC)
+    with rollouts.load() as load:
+        commit = rollouts.push(release := rollouts.good())
+        rollouts.await_trial(release)
+        line = rollouts.lab.kubectl("get", "canary", "podinfo", "-n", NAMESPACE, "--no-headers")
+        assert f"→ main@{commit[:7]}" in line
+        assert "Progressing" in line
+        at_fifty = rollouts.await_status(lambda s: s["canaryWeight"] == 50, 120, "step of 50 %")
+        assert at_fifty["progress"] == "5/5"
+        load.mark("at 50 %")
+        rollouts.await_phase("Promoting", 60)
+        load.mark("promoting")
+        status = rollouts.await_phase("Succeeded", 90)
+    assert status["revision"]["to"] == f"main@sha1:{commit}"
+    assert rollouts.serving_tags() == {release.tag}
+    rollouts.await_nothing_left()
+    assert rollouts.condition("Ready")["status"] == "True"
+    summary = load.summary()
+    assert summary.failed == 0, str(summary)
+    share = summarize(load.between(load.marks["at 50 %"] + 5, load.marks["promoting"])).shares[release.message]
+    assert 44 < share.percent < 56, str(share)
+    requests = rollouts.requests(begun)
+    print_figures(rollouts, begun, len(requests))
+    record_property("api_requests_of_a_promotion", len(requests))
+    assert len(requests) <= 40, sorted(f"{r.verb} {r.resource}/{r.subresource}" for r in requests)
+
+
+def print_figures(rollouts: Rollouts, begun: datetime, requests: int) -> None:
+    """What a reader of the test's output wants to know."""
+    held = next(
+        entry
+        for entry in rollouts.lab.audit(since=begun)
+        if entry.resource == "deployments"
+        and entry.verb == "patch"
+        and entry.user.startswith("system:serviceaccount:staging")
+    )
+    created = next(
+        entry
+        for entry in rollouts.lab.audit(since=held.received_at, user=USER)
+        if entry.resource == "deployments" and entry.name == "podinfo-canary"
+    )
+    seconds = (created.received_at - held.received_at).total_seconds()
+    print(f"\nheld → canary Deployment created: {seconds:.2f} s; API requests of a 5-step promotion: {requests}")
+
+
+def test_a_failing_release_is_rolled_back_and_the_next_good_one_works(rollouts: Rollouts) -> None:
+    rollouts.create()
+    stable = rollouts.stable_pods()
+    before = rollouts.last
+    with rollouts.load() as load:
+        rollouts.push(bad := rollouts.failing())
+        rollouts.await_trial(bad)
+        rollouts.await_phase("Failed", 90)
+        stalled = rollouts.condition("Stalled")
+        assert (stalled["status"], stalled["reason"]) == ("True", "RolledBack")
+        assert "request-success-rate" in stalled["message"]
+        rollouts.await_nothing_left()
+        load.mark("gone")
+    assert {by_message(record) for record in load.records if record.failed and record.status} <= {"", bad.message}
+    canary = [record for record in load.records if by_message(record) == bad.message]
+    failed = [record for record in load.records if record.failed]
+    assert failed, "the bad release failed no request: nothing was shown"
+    assert len(failed) <= 2 * len(canary)
+    assert all(record.status == 500 for record in failed)
+    assert rollouts.stable_pods() == stable
+    assert rollouts.serving_tags() == {before.tag}
+    assert rollouts.app.deployment()["spec"]["paused"] is True
+    rollouts.push(release := rollouts.good())
+    with rollouts.load():
+        rollouts.await_trial(release, timeout=90)
+        rollouts.await_phase("Succeeded", 120)
+    assert rollouts.serving_tags() == {release.tag}
+
+
+def test_removing_the_canary_gives_the_app_back_with_no_failed_request(rollouts: Rollouts) -> None:
+    rollouts.create()
+    with rollouts.load() as load:
+        rollouts.push(release := rollouts.good())
+        rollouts.await_trial(release)
+        rollouts.await_status(lambda s: s["canaryWeight"] == 20, 60, "the first step")
+        rollouts.delete()
+        rollouts.await_nothing_left()
+        rollouts.lab.wait_for(lambda: rollouts.serving_tags() == {release.tag}, 90, "the app to roll by itself")
+    deployment = rollouts.app.deployment()
+    assert "paused" not in deployment["spec"]
+    assert "fluxcanary.dev/guard" not in deployment["metadata"]["labels"]
+    managers = {entry["manager"] for entry in deployment["metadata"]["managedFields"]}
+    assert "fluxcanary" not in managers
+    assert load.summary().failed == 0, str(load.summary())
