@@ -1,6 +1,7 @@
 """Fluxcanary in a lab, installed as a user would.
 
-`deploy/` is applied with kubectl; the operator runs in a pod, under the rights that `deploy/` gives it. The lab has no image registry: the node runs this checkout where the pod names the operator's image.
+`deploy/` is applied with kubectl; the operator runs in a pod, under the rights that `deploy/` gives it. The lab has
+no image registry: the node runs this checkout where the pod names the operator's image.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
@@ -16,7 +17,7 @@ FIVE_STEPS = [{"weight": weight, "for": "3s"} for weight in (5, 10, 20, 35, 50)]
 
 
 def test_a_pushed_release_is_promoted_in_steps_and_no_request_fails(
-    rollouts: Rollouts, record_property: pytest.RecordProperty
+    rollouts: Rollouts, record_property: Callable[[str, object], None]
 ) -> None:
     rollouts.create(steps=FIVE_STEPS)
     begun = datetime.now(UTC)
@@ -48,13 +49,8 @@ def test_a_pushed_release_is_promoted_in_steps_and_no_request_fails(
 
 def print_figures(rollouts: Rollouts, begun: datetime, requests: int) -> None:
     """What a reader of the test's output wants to know."""
-    held = next(
-        entry
-        for entry in rollouts.lab.audit(since=begun)
-        if entry.resource == "deployments"
-        and entry.verb == "patch"
-        and entry.user.startswith("system:serviceaccount:staging")
-    )
+    audit = rollouts.lab.audit(since=begun)
+    held = next(entry for entry in audit if entry.impersonator and (entry.verb, entry.name) == ("patch", "podinfo"))
     created = next(
         entry
         for entry in rollouts.lab.audit(since=held.received_at, user=USER)
@@ -105,6 +101,6 @@ def test_removing_the_canary_gives_the_app_back_with_no_failed_request(rollouts:
     deployment = rollouts.app.deployment()
     assert "paused" not in deployment["spec"]
     assert "fluxcanary.dev/guard" not in deployment["metadata"]["labels"]
-    managers = {entry["manager"] for entry in deployment["metadata"]["managedFields"]}
-    assert "fluxcanary" not in managers
+    fields = rollouts.lab.get("deployment", "podinfo", "-n", NAMESPACE, "--show-managed-fields")
+    assert "fluxcanary" not in {entry["manager"] for entry in fields["metadata"]["managedFields"]}
     assert load.summary().failed == 0, str(load.summary())

@@ -7,7 +7,7 @@ from canary.engine import conditions
 from canary.engine.decision import SAFETY_LOOK, Action, Answer, Decision, Event, Guard, SetFinalizer
 from canary.engine.held import held, lost, revision_of
 from canary.engine.phases import Move, move
-from canary.engine.winddown import failure, mark_verdict, wind_down
+from canary.engine.winddown import failure, mark_verdict, no_traffic, wind_down
 from canary.engine.world import Finding, World, known_target
 from canary.model import reasons
 from canary.model.status import Phase, Status
@@ -18,9 +18,7 @@ def rest(world: World) -> Answer:
     target, status = known_target(world), world.status
     if actions := _adoption(world):
         return Decision(status_at_rest(world), actions, after=timedelta())
-    if marking := mark_verdict(world):
-        return marking
-    if cleaning := wind_down(world):
+    if cleaning := (world.route.weight and no_traffic(world)) or mark_verdict(world) or wind_down(world):
         return cleaning
     if target.paused and not (status.phase is Phase.FAILED and target.template_hash == status.template):
         return held(world)

@@ -33,10 +33,14 @@ def wind_down(world: World) -> Decision | None:
 
 
 def mark_verdict(world: World) -> Decision | None:
-    """A held template that failed marks its Deployment as failed, so that whoever waits for it stops waiting."""
+    """While Flux waits for a held template that failed, its Deployment says so, and Flux stops waiting.
+
+    Only while it waits: the mark of one template must not meet the health check of the next.
+    """
     target, status = known_target(world), world.status
     failed = status.phase is Phase.FAILED and target.paused and target.template_hash == status.template
-    verdict = failure(status) if failed else None
+    awaited = world.owner is not None and world.owner.awaits_health
+    verdict = failure(status) if failed and awaited else None
     if (verdict and verdict.message) == target.verdict:
         return None
     return Decision(conditions.unchanged(world, status), (MarkVerdict(verdict),), after=timedelta())

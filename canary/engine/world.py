@@ -41,6 +41,8 @@ class Owner:
     name: str
     revision: str
     """The revision that Flux applies now or applied last."""
+    awaits_health: bool = False
+    """Whether Flux has applied it and waits for the objects to become healthy."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The Flux object that applies a target, and the revision it is applying."""
 
 import re
+from collections.abc import Mapping
 
 from canary.engine.world import Owner
 from canary.kube.cache import Cache
@@ -13,6 +14,9 @@ KUSTOMIZATION = "Kustomization"
 _APPLYING = re.compile(r"\bfor revision (\S+)")
 """In the message of a Reconciling condition of kustomize-controller: said before anything is applied."""
 
+_AWAITING_HEALTH = "Running health checks"
+"""How that message begins when everything is applied."""
+
 
 def owner_of(target: Workload, cache: Cache) -> Owner | None:
     """The Kustomization whose labels the target carries; its revision is empty where the object is not known."""
@@ -22,7 +26,9 @@ def owner_of(target: Workload, cache: Cache) -> Owner | None:
     if not name or not namespace:
         return None
     known = cache.get(KUSTOMIZATION, namespace, name)
-    return Owner(KUSTOMIZATION, namespace, name, attempted_revision(known) if known else "")
+    if known is None:
+        return Owner(KUSTOMIZATION, namespace, name, "")
+    return Owner(KUSTOMIZATION, namespace, name, attempted_revision(known), awaits_health(known))
 
 
 def attempted_revision(kustomization: Json) -> str:
@@ -31,9 +37,28 @@ def attempted_revision(kustomization: Json) -> str:
     `lastAttemptedRevision` is written only after the apply, too late to name what that apply brought; until then the
     Reconciling condition names it. `lastAppliedRevision` may wait for us, so it is never looked at.
     """
-    status = kustomization.get("status") or {}
-    for condition in status.get("conditions") or ():
-        under_way = condition["type"] == "Reconciling" and condition["status"] == "True"
-        if under_way and (found := _APPLYING.search(condition.get("message") or "")):
-            return found.group(1)
-    return str(status.get("lastAttemptedRevision") or "")
+    if found := _APPLYING.search(_under_way(kustomization)):
+        return found.group(1)
+    return str((kustomization.get("status") or {}).get("lastAttemptedRevision") or "")
+
+
+def awaits_health(kustomization: Json) -> bool:
+    """Whether kustomize-controller has applied the revision and waits for its objects."""
+    return _under_way(kustomization).startswith(_AWAITING_HEALTH)
+
+
+def owned_by(kustomization: Json, labels: Mapping[str, str]) -> bool:
+    """Whether an object with these labels was applied by the Kustomization."""
+    metadata = kustomization["metadata"]
+    return (labels.get(names.FLUX_KUSTOMIZE_NAME), labels.get(names.FLUX_KUSTOMIZE_NAMESPACE)) == (
+        metadata["name"],
+        metadata["namespace"],
+    )
+
+
+def _under_way(kustomization: Json) -> str:
+    """What a reconciliation under way says of itself; empty when there is none."""
+    for condition in (kustomization.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "Reconciling" and condition["status"] == "True":
+            return str(condition.get("message") or "")
+    return ""

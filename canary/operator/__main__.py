@@ -16,7 +16,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from canary.kube.cache import Cache
-from canary.kube.client import Client
+from canary.kube.client import ApiError, Client
 from canary.kube.execute import Executor
 from canary.kube.lease import Elector, LeaseLost
 from canary.kube.lease_api import KubeLease
@@ -34,6 +34,9 @@ log = structlog.get_logger()
 
 STOP_SECONDS = 20
 """What the work under way may take after a signal; the pod's grace period is longer."""
+
+SWEEP_SECONDS = 600
+"""Between two listings of everything that is watched."""
 
 TOKEN_LIFE = timedelta(minutes=10)
 """How long kopf may use a service account's token before it reads the file again: the kubelet renews it."""
@@ -76,7 +79,7 @@ class _Operator:
         self.client = client
         self.settings = settings
         self.prometheus = Prometheus(settings.metrics_server)
-        self.queue: KeyedQueue[Key] = KeyedQueue(self._reconcile)
+        self.queue: KeyedQueue[Key] = KeyedQueue(self._reconcile, report=_report)
         self._reconciler: Reconciler | None = None
 
     async def start(self) -> None:
@@ -84,7 +87,7 @@ class _Operator:
         review = {"apiVersion": SELF_SUBJECT_REVIEWS.api_version, "kind": "SelfSubjectReview"}
         answer = await self.client.create(SELF_SUBJECT_REVIEWS, None, review)
         username = answer["status"]["userInfo"]["username"]
-        await watches.prime(self.client, self.cache)
+        await watches.sweep(self.client, self.cache)
         router = IngressNginx(self.settings.ingress_class)
         self._reconciler = Reconciler(
             self.client,
@@ -95,9 +98,23 @@ class _Operator:
             self.prometheus,
             clock=lambda: datetime.now(UTC),
         )
-        for canary in self.cache.everywhere("Canary"):
+        log.info("leading", username=username, canaries=self._look_at_all())
+
+    async def sweep(self) -> None:
+        """Now and then, look for what the watches missed. Ends by being cancelled."""
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                await watches.sweep(self.client, self.cache)
+            except ApiError as error:
+                log.warning("sweep failed", error=str(error))
+            self._look_at_all()
+
+    def _look_at_all(self) -> int:
+        canaries = list(self.cache.everywhere("Canary"))
+        for canary in canaries:
             self.queue.add((canary["metadata"]["namespace"], canary["metadata"]["name"]))
-        log.info("leading", username=username, canaries=len(list(self.cache.everywhere("Canary"))))
+        return len(canaries)
 
     async def watch(self, stop: asyncio.Event) -> None:
         """Let kopf watch until `stop`."""
@@ -122,15 +139,26 @@ class _Operator:
         return await self._reconciler(key)
 
 
+def _report(key: Key, error: Exception) -> None:
+    """A reconciliation failed and is tried again: one line for what is expected of an API server, all of a fault."""
+    canary = "/".join(key)
+    if isinstance(error, ApiError):
+        log.warning("tried again soon", canary=canary, error=str(error))
+    else:
+        log.error("reconciliation failed", canary=canary, exc_info=error)
+
+
 async def _lead(operator: _Operator, elector: Elector, stop: asyncio.Event) -> None:
     """Work as long as the lease is kept. The queue is started before kopf, which cancels what is started after it."""
     async with asyncio.TaskGroup() as group:
         keeping = group.create_task(elector.keep())
         working = group.create_task(operator.queue.run())
+        sweeping = group.create_task(operator.sweep())
         await asyncio.sleep(0)
         await operator.watch(stop)
         operator.queue.stop()
         await working
+        sweeping.cancel()
         keeping.cancel()
 
 

@@ -12,7 +12,7 @@ from canary.engine.decision import Action, AskReplicaSets, AskSamples, Decision,
 from canary.engine.plan import plan
 from canary.engine.world import Finding, World
 from canary.kube.cache import Cache
-from canary.kube.client import ApiError, Client, Refused
+from canary.kube.client import ApiError, Client, NotFound, Refused
 from canary.kube.execute import Executor, Taken
 from canary.kube.resources import REPLICA_SETS
 from canary.metrics import MetricProvider
@@ -103,7 +103,11 @@ class Reconciler:
     async def _write_status(self, canary: Json, world: World, decision: Decision) -> None:
         wanted = dump_status(decision.status)
         if wanted != dump_status(world.status):
-            await self._executor.write_status(canary, wanted)
+            try:
+                await self._executor.write_status(canary, wanted)
+            except NotFound:
+                self._cache.drop("Canary", canary)
+                raise
             log.info(
                 "status",
                 canary=f"{world.canary.namespace}/{world.canary.name}",

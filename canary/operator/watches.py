@@ -8,6 +8,7 @@ from typing import Any
 
 import kopf
 
+from canary.flux.owner import owned_by
 from canary.kube.cache import Cache
 from canary.kube.client import Client, NotFound
 from canary.kube.resources import (
@@ -38,13 +39,22 @@ WATCHED: dict[str, tuple[Resource, str]] = {
 """Kind → where it is, and the label selector that the API server filters by."""
 
 
-async def prime(client: Client, cache: Cache) -> None:
-    """Fill the cache before the first decision: kopf does not say when its own first listing is complete."""
+async def sweep(client: Client, cache: Cache) -> None:
+    """Make the cache what the API server has now.
+
+    At the start, for kopf does not say when its first listing is complete; and from time to time, for it does not
+    say what was deleted while a watch was broken.
+    """
     for kind, (resource, selector) in WATCHED.items():
+        known = list(cache.everywhere(kind))
         try:
             objects = await client.list(resource, None, selector)
         except NotFound:
-            continue  # not installed: the watch finds it when it is
+            objects = []  # not installed: the watch finds it when it is
+        present = {obj["metadata"]["uid"] for obj in objects}
+        for obj in known:
+            if obj["metadata"]["uid"] not in present:
+                cache.drop(kind, obj)
         for obj in objects:
             cache.put(kind, trim(kind, obj))
 
@@ -69,7 +79,7 @@ def keys_of(kind: str, obj: Json, cache: Cache) -> Iterable[Key]:
         case "Canary" | "Service" | "Ingress":
             return [_key(canary) for canary in cache.list("Canary", namespace)]
         case "Kustomization":
-            return []  # read when a template is held; its changes alone mean nothing
+            return [key for deployment in cache.everywhere("Deployment") for key in _guarding(deployment, obj)]
         case _:
             return [_key(canary) for canary in cache.everywhere("Canary")]
 
@@ -148,6 +158,13 @@ class _NoProgress(kopf.ProgressStorage):
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         """There is nothing of ours in it."""
         return essence
+
+
+def _guarding(deployment: Json, kustomization: Json) -> list[Key]:
+    """The Canary of a Deployment that a Kustomization applies."""
+    labels = deployment["metadata"].get("labels") or {}
+    canary = labels.get(names.GUARD_LABEL) if owned_by(kustomization, labels) else None
+    return [(deployment["metadata"]["namespace"], canary)] if canary else []
 
 
 def _key(canary: Json) -> Key:

@@ -43,6 +43,16 @@ class Sight:
 
 
 @dataclass(frozen=True)
+class FluxSight:
+    """A Kustomization as it was seen once."""
+
+    reason: str
+    """Of its condition Ready."""
+    message: str
+    """What it does now (condition Reconciling), or did last (Ready)."""
+
+
+@dataclass(frozen=True)
 class Route:
     """The canary's Ingress as it was seen once."""
 
@@ -97,9 +107,12 @@ class Cluster:
             return None
         return Route(int(notes[NGINX_CANARY_WEIGHT]), parse_time(notes[WEIGHT_SINCE]).timestamp())
 
-    def flux(self) -> Json:
-        """The condition Ready of the Kustomization that delivers the app."""
-        return condition(self._get(_FLUX).get("status") or {}, "Ready")
+    def flux(self) -> FluxSight:
+        """The Kustomization that delivers the app."""
+        status = self._get(_FLUX).get("status") or {}
+        ready = condition(status, "Ready")
+        said = condition(status, "Reconciling") or ready
+        return FluxSight(ready.get("reason", ""), said.get("message", ""))
 
     def stable_pods(self) -> frozenset[str]:
         """Names of stable's pods."""

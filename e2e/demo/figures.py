@@ -44,9 +44,7 @@ def held_to_canary_seconds(entries: Iterable[AuditEntry], operator: str) -> floa
     made = next((entry for entry in entries if _makes_canary(entry, operator)), None)
     if made is None:
         return None
-    applied = [
-        entry for entry in entries if _applies_target(entry, operator) and entry.received_at < made.received_at
-    ]
+    applied = [entry for entry in entries if _applies_target(entry, operator) and entry.received_at < made.received_at]
     return (made.received_at - applied[-1].received_at).total_seconds() if applied else None
 
 
@@ -69,12 +67,12 @@ def requests_of(entries: Iterable[AuditEntry], operator: str) -> Counter[str]:
     return Counter(f"{e.verb} {e.resource}{'/' if e.subresource else ''}{e.subresource}" for e in asked)
 
 
-def shares(routes: Sequence[Route], records: Sequence[Record], message: str) -> list[StepShare]:
+def shares(routes: Sequence[Route], records: Sequence[Record]) -> list[StepShare]:
     """The canary's share at each weight, from when every worker of ingress-nginx obeys it to the next change."""
     return [
         share
         for this, after in pairwise(routes)
-        if this.weight and (share := _share(this, [r for r in records if _within(r, this, after)], message))
+        if this.weight and (share := _share(this, [r for r in records if _within(r, this, after)]))
     ]
 
 
@@ -82,9 +80,10 @@ def _within(record: Record, this: Route, after: Route) -> bool:
     return this.since + SETTLE.total_seconds() <= record.start < after.since
 
 
-def _share(route: Route, records: Sequence[Record], message: str) -> StepShare | None:
+def _share(route: Route, records: Sequence[Record]) -> StepShare | None:
+    """Told by the pod's name: during a promotion stable's pods run the same release."""
     if not records:
         return None
-    count = sum(answered_by(record, message) for record in records)
+    count = sum(record.answerer.hostname.startswith(canary_name(APP)) for record in records)
     low, high = wilson_interval(count, len(records))
     return StepShare(route.weight, 100 * count / len(records), 100 * low, 100 * high)

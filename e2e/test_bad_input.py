@@ -1,0 +1,226 @@
+"""Bad input gets a clear answer that names the field, and harms nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from e2e.lab.errors import CommandFailed
+from e2e.lab.lab import Lab
+from e2e.rollout import Rollouts
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+NAMESPACE = "bad-input"
+
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: %(name)s, namespace: bad-input}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: %(name)s}}
+  template:
+    metadata: {labels: {app: %(name)s}}
+    spec: {containers: [{name: app, image: none}]}
+"""
+SERVICE = """
+apiVersion: v1
+kind: Service
+metadata: {name: %(name)s, namespace: bad-input}
+spec: {selector: {app: %(name)s}, ports: [{port: 80}]}
+"""
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: %(name)s, namespace: bad-input}
+spec:
+  ingressClassName: %(class)s
+  rules:
+  - host: %(name)s.example.com
+    http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: %(name)s, port: {number: 80}}}}]}
+"""
+
+METRIC = {"name": "request-success-rate", "thresholdRange": {"min": 99}}
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("no target", {"targets": []}, "spec.targets"),
+    ("two targets", {"targets": [{"name": "a"}, {"name": "b"}]}, "spec.targets"),
+    ("target without a name", {"targets": [{}]}, "spec.targets[0].name"),
+    ("target with a bad name", {"targets": [{"name": "A_b"}]}, "spec.targets[0].name"),
+    ("weight 0", {"steps": [{"weight": 0}]}, "spec.steps[0].weight"),
+    ("weight 101", {"steps": [{"weight": 101}]}, "spec.steps[0].weight"),
+    ("weight as text", {"steps": [{"weight": "5"}]}, "spec.steps[0].weight"),
+    ("weights that fall", {"steps": [{"weight": 20}, {"weight": 10}]}, "spec.steps"),
+    ("the same weight twice", {"steps": [{"weight": 10}, {"weight": 10}]}, "spec.steps[1]"),
+    ("no steps", {"steps": []}, "spec.steps"),
+    ("a duration without a unit", {"steps": [{"weight": 10, "for": "60"}]}, "spec.steps[0].for"),
+    ("an interval of nothing", {"analysis": {"interval": "0s"}}, "spec.analysis.interval"),
+    ("threshold 0", {"analysis": {"threshold": 0}}, "spec.analysis.threshold"),
+    ("an unknown metric", {"analysis": {"metrics": [{"name": "latency"}]}}, "spec.analysis.metrics[0].name"),
+    (
+        "a query without a range",
+        {"analysis": {"metrics": [{"name": "mine", "query": "up"}]}},
+        "spec.analysis.metrics[0].query",
+    ),
+    (
+        "an empty range",
+        {"analysis": {"metrics": [{**METRIC, "thresholdRange": {}}]}},
+        "spec.analysis.metrics[0].thresholdRange",
+    ),
+    (
+        "a range upside down",
+        {"analysis": {"metrics": [{**METRIC, "thresholdRange": {"min": 2, "max": 1}}]}},
+        "spec.analysis.metrics[0].thresholdRange",
+    ),
+    ("the same metric twice", {"analysis": {"metrics": [METRIC, METRIC]}}, "spec.analysis.metrics[1]"),
+    ("a deadline of 0", {"progressDeadlineSeconds": 0}, "spec.progressDeadlineSeconds"),
+    ("suspend as text", {"suspend": "yes"}, "spec.suspend"),
+    ("an unknown field", {"stepWeight": 5}, "spec.stepWeight"),
+]
+
+
+def canary(name: str, target: str, **spec: object) -> str:
+    return yaml.safe_dump(
+        {
+            "apiVersion": "fluxcanary.dev/v1beta1",
+            "kind": "Canary",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {"targets": [{"name": target}], **spec},
+        }
+    )
+
+
+@pytest.fixture
+def lab(installed: Rollouts) -> Iterator[Lab]:
+    """A namespace of its own beside the app."""
+    installed.lab.kubectl("create", "namespace", NAMESPACE)
+    yield installed.lab
+    installed.lab.kubectl("delete", "canary", "--all", "-n", NAMESPACE, "--timeout=30s")
+    installed.lab.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
+
+
+def condition(lab: Lab, name: str, type_: str) -> dict[str, Any]:
+    status = lab.get("canary", name, "-n", NAMESPACE).get("status") or {}
+    return next((found for found in status.get("conditions") or () if found["type"] == type_), {})
+
+
+def await_reason(lab: Lab, name: str, reason: str) -> str:
+    """Wait until a Canary is stalled for a reason; the message."""
+    found = lab.wait_for(
+        lambda: (c := condition(lab, name, "Stalled")).get("reason") == reason and c, 20, f"{name} to be {reason}"
+    )
+    assert found
+    return str(found["message"])
+
+
+def test_the_api_server_refuses_what_it_can_decide_and_names_the_field(installed: Rollouts) -> None:
+    for what, spec, field in REFUSED:
+        manifest = yaml.safe_load(canary("bad", "app"))
+        manifest["metadata"]["namespace"] = "default"
+        manifest["spec"] = {**manifest["spec"], **spec}
+        with pytest.raises(CommandFailed) as refusal:
+            installed.lab.kubectl(
+                "create", "-f-", "--validate=strict", "--dry-run=server", input=yaml.safe_dump(manifest)
+            )
+        assert field in refusal.value.stderr, f"{what}: {refusal.value.stderr}"
+
+
+def test_a_target_cannot_be_renamed(lab: Lab) -> None:
+    lab.apply(canary("fixed", "one"))
+    with pytest.raises(CommandFailed, match="the name of a target cannot be changed"):
+        lab.apply(canary("fixed", "another"))
+
+
+def test_a_missing_target_is_named_and_found_when_it_comes(lab: Lab) -> None:
+    lab.apply(canary("early", "late"))
+    message = await_reason(lab, "early", "TargetNotFound")
+    assert "spec.targets[0].name" in message
+    assert "'late'" in message
+    for manifest in (DEPLOYMENT, SERVICE, INGRESS):
+        lab.apply(manifest % {"name": "late", "class": "nginx"})
+    lab.wait_for(lambda: condition(lab, "early", "Ready").get("status") == "True", 60, "the target to be found")
+
+
+def test_a_target_that_no_service_selects_is_not_touched(lab: Lab) -> None:
+    lab.apply(DEPLOYMENT % {"name": "hidden"})
+    lab.apply(canary("hidden", "hidden"))
+    assert "no Service selects" in await_reason(lab, "hidden", "NoService")
+    labels = lab.get("deployment", "hidden", "-n", NAMESPACE)["metadata"].get("labels", {})
+    assert "fluxcanary.dev/guard" not in labels
+
+
+def test_a_target_without_an_ingress_or_with_one_of_another_class_is_told(lab: Lab) -> None:
+    lab.apply(DEPLOYMENT % {"name": "app"})
+    lab.apply(SERVICE % {"name": "app"})
+    lab.apply(canary("app", "app"))
+    assert "no Ingress has a backend" in await_reason(lab, "app", "NoIngress")
+    lab.apply(INGRESS % {"name": "app", "class": "traefik"})
+    assert "'traefik'" in await_reason(lab, "app", "UnsupportedIngress")
+
+
+def test_the_younger_of_two_canaries_on_one_target_is_refused(lab: Lab) -> None:
+    for manifest in (DEPLOYMENT, SERVICE, INGRESS):
+        lab.apply(manifest % {"name": "app", "class": "nginx"})
+    lab.apply(canary("a-first", "app"))
+    lab.wait_for(lambda: condition(lab, "a-first", "Ready").get("status") == "True", 20, "the first to be ready")
+    lab.apply(canary("second", "app"))
+    assert "a-first has this target" in await_reason(lab, "second", "TargetInUse")
+    assert condition(lab, "a-first", "Ready")["status"] == "True"
+    lab.kubectl("delete", "canary", "a-first", "-n", NAMESPACE, "--timeout=30s")
+    lab.wait_for(lambda: condition(lab, "second", "Ready").get("status") == "True", 60, "the second to take over")
+
+
+def test_without_the_guard_policy_nothing_is_claimed_to_be_protected(lab: Lab) -> None:
+    for manifest in (DEPLOYMENT, SERVICE, INGRESS):
+        lab.apply(manifest % {"name": "app", "class": "nginx"})
+    lab.apply(canary("app", "app"))
+    lab.wait_for(lambda: condition(lab, "app", "Guarded").get("status") == "True", 20, "the app to be guarded")
+    policy = lab.get("mutatingadmissionpolicybinding", "fluxcanary-guard")
+    lab.kubectl("delete", "mutatingadmissionpolicybinding", "fluxcanary-guard")
+    try:
+        assert "not held" in await_reason(lab, "app", "GuardUnbound")
+        assert condition(lab, "app", "Guarded")["status"] == "False"
+        assert condition(lab, "app", "Ready")["status"] == "False"
+    finally:
+        kept = {key: policy["metadata"][key] for key in ("name", "labels")}
+        lab.apply(yaml.safe_dump({**policy, "metadata": kept}))
+    lab.wait_for(lambda: condition(lab, "app", "Ready").get("status") == "True", 20, "the app to be ready again")
+
+
+def test_an_object_of_somebody_else_is_never_taken(rollouts: Rollouts) -> None:
+    lab, foreign = rollouts.lab, (SERVICE % {"name": "podinfo-canary"}).replace("bad-input", "staging")
+    lab.apply(foreign)
+    before = lab.get("service", "podinfo-canary", "-n", "staging")["spec"]
+    try:
+        rollouts.create()
+        rollouts.push(rollouts.good())
+        rollouts.await_status(
+            lambda s: any(c["reason"] == "NameTaken" for c in s["conditions"]), 60, "the name to be taken"
+        )
+        assert lab.get("service", "podinfo-canary", "-n", "staging")["spec"] == before
+    finally:
+        lab.kubectl("delete", "service", "podinfo-canary", "-n", "staging")
+    rollouts.await_phase("Progressing", 60)
+
+
+def test_a_dead_prometheus_holds_the_weight_and_the_rollout_goes_on_when_it_is_back(rollouts: Rollouts) -> None:
+    rollouts.create()
+    with rollouts.load() as load:
+        rollouts.push(rollouts.good())
+        rollouts.await_status(lambda s: s["canaryWeight"] == 20, 60, "the first step")
+        rollouts.lab.processes["prometheus"].kill()
+        try:
+            rollouts.await_status(
+                lambda s: any(c["reason"] == "MetricProviderFailed" for c in s["conditions"]),
+                60,
+                "the failure to be told",
+            )
+            assert rollouts.status()["canaryWeight"] == 20
+            assert rollouts.status()["failedChecks"] == 0
+        finally:
+            rollouts.lab.restart("prometheus")
+        rollouts.await_phase("Succeeded", 120)
+    assert load.summary().failed == 0, str(load.summary())
