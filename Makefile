@@ -8,11 +8,14 @@ MAKEFLAGS += --no-print-directory
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK := tests/requirements.lock
+# what the operator's image installs: the same versions, without what only tests and checks need
+IMAGE_LOCK := deploy/requirements.lock
 # names what is installed: the locked packages, and this project's own metadata
 STAMP := $(VENV)/.installed-$(shell git hash-object $(LOCK) pyproject.toml | cut -c 1-16 | tr -d '\n')
 # the tests that need nothing but Python
 UNIT := $(wildcard tests/unit tests/property)
 PYTEST := $(BIN)/python -m pytest
+TWO_LABS := --numprocesses=2 --dist=loadfile
 
 # A cluster is used only if make's command line names it (`make e2e KUBECONFIG=…`), never because a shell exports one.
 ifeq ($(origin KUBECONFIG),command line)
@@ -35,8 +38,8 @@ demo: lab ## watch a good and a bad release go through, in the lab (KEEP=1 leave
 	$(BIN)/python -m e2e.demo
 
 test: check test-unit lab ## everything that CI runs: check, test-unit, and all tests that need the lab
-	@echo "==> tests in the lab"
-	$(PYTEST) --ignore=tests/unit --ignore=tests/property
+	@echo "==> tests in the lab, two labs at once"
+	$(PYTEST) $(TWO_LABS) --ignore=tests/unit --ignore=tests/property
 
 test-unit: setup ## the tests that need nothing but Python (under 30 s)
 	@echo "==> unit and property tests"
@@ -52,7 +55,7 @@ e2e: setup ## the end-to-end tests, in the lab or in KUBECONFIG=… of this comm
 ifneq ($(origin KUBECONFIG),command line)
 	@$(MAKE) lab
 endif
-	$(PYTEST) e2e
+	$(PYTEST) $(TWO_LABS) e2e
 
 lab: setup ## install and build the lab's parts (minutes the first time, instant after)
 	@echo "==> the lab's system packages"
@@ -60,10 +63,12 @@ lab: setup ## install and build the lab's parts (minutes the first time, instant
 	@echo "==> the lab's programs"
 	$(BIN)/python -m e2e.lab.build
 
-lock: setup ## resolve the newest packages that pyproject.toml allows into the lock
+lock: setup ## resolve the newest packages that pyproject.toml allows into the locks
 	$(BIN)/uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --generate-hashes \
 	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet --output-file $(LOCK)
-	@! grep -nE '[a-z]+://' $(LOCK) || { echo "$(LOCK) names a host: see above" >&2; exit 1; }
+	$(BIN)/uv pip compile pyproject.toml --constraint $(LOCK) --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' --quiet --output-file $(IMAGE_LOCK)
+	@! grep -nE '[a-z]+://' $(LOCK) $(IMAGE_LOCK) || { echo "a lock names a host: see above" >&2; exit 1; }
 
 format: setup ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix-only

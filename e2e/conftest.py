@@ -43,3 +43,17 @@ def restore(rollouts: Rollouts) -> None:
     rollouts.delete()
     rollouts.lab.wait_for(lambda: rollouts.serving_tags() == {rollouts.last.tag}, 120, f"{rollouts.last.tag} to serve")
     rollouts.lab.wait_for(lambda: rollouts.app.flux_ready("podinfo-staging"), 240, "Flux to be ready")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the figures that tests recorded, whichever process ran them."""
+    figures = [
+        (name, value)
+        for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed")
+        for name, value in getattr(report, "user_properties", ())
+        if getattr(report, "when", "") == "call"
+    ]
+    if figures:
+        terminalreporter.section("figures")
+        for name, value in figures:
+            terminalreporter.write_line(f"{name}: {value}")

@@ -42,25 +42,24 @@ def test_a_pushed_release_is_promoted_in_steps_and_no_request_fails(
     share = summarize(load.between(load.marks["at 50 %"] + 5, load.marks["promoting"])).shares[release.message]
     assert 44 < share.percent < 56, str(share)
     requests = rollouts.requests(begun)
-    print_figures(rollouts, begun, len(requests))
-    record_property("api_requests_of_a_promotion", len(requests))
+    record_property("user requests failed in a promotion", f"{summary.failed} of {summary.total}")
+    record_property("share of the canary in the step of 50 %", f"{share.percent:.1f} %")
+    record_property("held → canary Deployment created", f"{seconds_to_canary(rollouts, begun):.2f} s")
+    record_property("API requests of the operator for a promotion in 5 steps", len(requests))
     assert len(requests) <= 40, sorted(f"{r.verb} {r.resource}/{r.subresource}" for r in requests)
 
 
-def print_figures(rollouts: Rollouts, begun: datetime, requests: int) -> None:
-    """What a reader of the test's output wants to know."""
+def seconds_to_canary(rollouts: Rollouts, begun: datetime) -> float:
+    """From Flux's patch of the target to the request that makes the canary's Deployment, by the API server's clock."""
     audit = rollouts.lab.audit(since=begun)
     held = next(entry for entry in audit if entry.impersonator and (entry.verb, entry.name) == ("patch", "podinfo"))
-    created = next(
-        entry
-        for entry in rollouts.lab.audit(since=held.received_at, user=USER)
-        if entry.resource == "deployments" and entry.name == "podinfo-canary"
-    )
-    seconds = (created.received_at - held.received_at).total_seconds()
-    print(f"\nheld → canary Deployment created: {seconds:.2f} s; API requests of a 5-step promotion: {requests}")
+    made = next(entry for entry in audit if entry.user == USER and entry.name == "podinfo-canary")
+    return (made.received_at - held.received_at).total_seconds()
 
 
-def test_a_failing_release_is_rolled_back_and_the_next_good_one_works(rollouts: Rollouts) -> None:
+def test_a_failing_release_is_rolled_back_and_the_next_good_one_works(
+    rollouts: Rollouts, record_property: Callable[[str, object], None]
+) -> None:
     rollouts.create()
     stable = rollouts.stable_pods()
     before = rollouts.last
@@ -77,6 +76,7 @@ def test_a_failing_release_is_rolled_back_and_the_next_good_one_works(rollouts: 
     canary = [record for record in load.records if by_message(record) == bad.message]
     failed = [record for record in load.records if record.failed]
     assert failed, "the bad release failed no request: nothing was shown"
+    record_property("user requests failed in a rollback", f"{len(failed)} of {load.summary().total}")
     assert len(failed) <= 2 * len(canary)
     assert all(record.status == 500 for record in failed)
     assert rollouts.stable_pods() == stable

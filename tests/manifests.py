@@ -149,9 +149,7 @@ def endpoint_slice(of: str, *, ready: bool = True, canary: str = APP) -> Json:
     }
 
 
-def canary_object(
-    name: str = APP, target: str = APP, metadata: Mapping[str, Any] | None = None, **spec: Any
-) -> Json:
+def canary_object(name: str = APP, target: str = APP, metadata: Mapping[str, Any] | None = None, **spec: Any) -> Json:
     """A Canary."""
     return {
         "apiVersion": names.API_VERSION,
@@ -185,7 +183,9 @@ def canary_workload(
 def route(weight: int = 0, since: datetime | None = None, traffic: Traffic = TRAFFIC, **fields: Any) -> Route:
     """Canary routes in effect, with Services that reach ready pods."""
     services = tuple(canary_service(found, CANARY, traffic.selector_keys) for found in traffic.services)
-    return Route(**{"weight": weight, "since": since, "complete": True, "services": services, "endpoints": True} | fields)
+    return Route(
+        **{"weight": weight, "since": since, "complete": True, "services": services, "endpoints": True} | fields
+    )
 
 
 COPIES = (

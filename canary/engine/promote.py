@@ -23,7 +23,8 @@ def promote(world: World) -> Answer:
     if not target.rolled_out:
         return _rolling(world)
     if status.weight:
-        return Decision(conditions.unchanged(world, replace(status, weight=0)), after=timedelta())
+        why = Finding(reasons.PROMOTING, f"Deployment {target.name} is rolled out: taking the traffic back to it")
+        return Decision(conditions.reconciling(world, replace(status, weight=0), why), after=timedelta())
     return wind_down(world) or _finish(world)
 
 

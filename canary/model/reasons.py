@@ -16,10 +16,8 @@ CHECKS_FAILED = "ChecksFailed"
 CHECKS_INCONCLUSIVE = "ChecksInconclusive"
 PROVIDER_FAILED = "MetricProviderFailed"
 PROMOTING = "Promoting"
-ROLLING_BACK = "RollingBack"
 SUSPENDED = "Suspended"
 RELEASING = "Releasing"
-RELEASED = "Released"
 
 # Stalled
 ROLLED_BACK = "RolledBack"

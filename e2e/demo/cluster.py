@@ -49,7 +49,7 @@ class FluxSight:
     reason: str
     """Of its condition Ready."""
     message: str
-    """What it does now (condition Reconciling), or did last (Ready)."""
+    """What it does now (condition Reconciling); what came of it (Ready) once it has come to an end."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ class Cluster:
         """The Kustomization that delivers the app."""
         status = self._get(_FLUX).get("status") or {}
         ready = condition(status, "Ready")
-        said = condition(status, "Reconciling") or ready
+        under_way = ready.get("status") == "Unknown"
+        said = (under_way and condition(status, "Reconciling")) or ready
         return FluxSight(ready.get("reason", ""), said.get("message", ""))
 
     def stable_pods(self) -> frozenset[str]:
