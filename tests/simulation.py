@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from functools import partial
 from itertools import count
 from typing import Any, TypeVar, cast
 
@@ -51,8 +52,9 @@ from canary.model.status import Phase, Status, dump_status, parse_status
 from canary.model.template import Json, template_hash
 from canary.model.workload import ReplicaSet, Workload
 from canary.operator.observe import Observer
+from canary.routing import Network
 from canary.routing.ingress_nginx import IngressNginx
-from tests.manifests import APP, NAMESPACE, START, canary_object, deployment, endpoint_slice, ingress, service, template
+from tests.manifests import APP, START, canary_object, deployment, endpoint_slice, ingress, service, template
 
 TWIN = f"{APP}-canary"
 FLUX = {names.FLUX_KUSTOMIZE_NAME: "apps", names.FLUX_KUSTOMIZE_NAMESPACE: "flux-system"}
@@ -169,7 +171,8 @@ class Cluster:
         self._rolling: tuple[str, datetime] | None = None
         self._flux: tuple[str, datetime | None] = (first.revision, None)
 
-        self.canary: Json | None = canary_object(**{**SPEC, **(spec or {})})
+        wanted = {key: value for key, value in {**SPEC, **(spec or {})}.items() if value is not None}
+        self.canary: Json | None = canary_object(**wanted)
         self.deployments: dict[str, Json] = {}
         self.replica_sets: dict[str, _Pods] = {}
         self.services: dict[str, Json] = {APP: service()}
@@ -510,29 +513,19 @@ class Cluster:
     def _act(self, world: World, action: Action) -> None:
         match action:
             case SetWeight(weight):
-                for manifest in IngressNginx().routes(
-                    Observer(cast("Client", None), self._network(), IngressNginx(), "").network(NAMESPACE),
-                    world.canary,
-                    world.traffic,
-                    weight,
-                    world.now,
-                ):
-                    self._request(f"weight {weight}", lambda manifest=manifest: self._apply(manifest, force=True))
+                network = Network(list(self.services.values()), list(self.ingresses.values()), ())
+                ours = {ref.name for ref in world.copies if ref.kind == "Ingress"}
+                for route in IngressNginx().routes(network, world.canary, world.traffic, weight, world.now):
+                    force = route["metadata"]["name"] in ours
+                    self._request(f"weight {weight}", partial(self._apply, route, force=force))
             case Apply(manifest, force):
-                self._request(f"apply {manifest['kind']}", lambda: self._apply(manifest, force=force))
+                self._request(f"apply {manifest['kind']}", partial(self._apply, manifest, force=force))
             case Delete(ref):
-                self._request(f"delete {ref.kind}", lambda: self._delete(ref.kind, ref.name))
+                self._request(f"delete {ref.kind}", partial(self._delete, ref.kind, ref.name))
             case SetFinalizer(present):
-                self._request(f"finalizer {'on' if present else 'off'}", lambda: self._set_finalizer(present=present))
+                self._request(f"finalizer {'on' if present else 'off'}", partial(self._set_finalizer, present=present))
             case Guard() | Unguard() | LiftPause() | MarkVerdict():
-                self._request(type(action).__name__, lambda: self._touch(world, action))
-
-    def _network(self) -> Cache:
-        cache = Cache()
-        for kind, place in (("Service", self.services), ("Ingress", self.ingresses)):
-            for obj in place.values():
-                cache.put(kind, obj)
-        return cache
+                self._request(type(action).__name__, partial(self._touch, world, action))
 
     def _tell(self, event: Event) -> None:
         """Nobody waits for an event."""
@@ -563,6 +556,8 @@ class Cluster:
         if not ours and not force:
             raise _Refused(Finding(reasons.NAME_TAKEN, f"there is a {kind} {name} already that is not ours"))
         self.promises.applied(kind, manifest, old)
+        if old and old["spec"] == manifest["spec"] and manifest["metadata"].items() <= old["metadata"].items():
+            return
         metadata = {
             "uid": old["metadata"]["uid"] if old else f"uid-{next(self._numbers)}",
             "creationTimestamp": format_time(self.now),
@@ -750,6 +745,10 @@ class Promises:
     """When the canary's routes were written last."""
     _seen: tuple[int, int] = (0, 0)
     """Ready pods of the canary and of stable when the pass began."""
+    _seen_weights: tuple[int, ...] = ()
+    """The steps of the spec when the pass began."""
+    _written: int = 0
+    """The weight that the operator wrote last; what humans do to a route is theirs."""
     _intended: tuple[int, int] = (0, 0)
     """The weight in the status, and the pass that wrote it."""
     _sampled: bool = False
@@ -770,6 +769,7 @@ class Promises:
         if self._at_once > TOO_MANY_PASSES_AT_ONCE:
             raise Spinning(str(self.cluster))
         self._seen = (self.cluster.canary_available, self.cluster.stable_available)
+        self._seen_weights = self._weights()
         self._sampled = False
 
     def pushed(self) -> None:
@@ -803,7 +803,7 @@ class Promises:
             self._failed = new.template
         elif new.phase in (Phase.PROGRESSING, Phase.PROMOTING):
             self._require(new.template != self._failed, "a failed template is tried again")
-        self._require(new.weight in (0, *self._weights()), "a weight that is nobody's step")
+        self._require(new.weight in (0, old.weight, *self._weights()), "a weight that is nobody's step")
         self._intended = (new.weight, self.cluster.passes)
         self.order.append(f"phase {new.phase} step {new.step}")
 
@@ -846,14 +846,13 @@ class Promises:
         self.order.append(f"finalizer {'on' if present else 'off'}")
 
     def _weight_written(self, old: Json | None, new: Json) -> None:
-        before = 0 if old is None else int(old["metadata"]["annotations"][names.NGINX_CANARY_WEIGHT])
-        weight = int(new["metadata"]["annotations"][names.NGINX_CANARY_WEIGHT])
-        if weight > before:
+        before, weight = self._written, int(new["metadata"]["annotations"][names.NGINX_CANARY_WEIGHT])
+        if weight > self.cluster.weight:
             self._weight_rises(before, weight)
-        else:
-            self._require(weight in (0, before), "a weight falls to something else than 0")
+        self._require(weight in (0, before) or weight > before, "a weight falls to something else than 0")
         if weight != before or old is None:
             self.order.append(f"weight {weight}")
+        self._written = weight
         self._weight_since = self.cluster.now
 
     def _weight_rises(self, before: int, weight: int) -> None:
@@ -865,11 +864,13 @@ class Promises:
         self._require(stable > 0, "stable cannot answer")
         self._require(status.phase is Phase.PROGRESSING, f"the weight rises in phase {status.phase}")
         self._require(intended == weight and when < self.cluster.passes, "the weight was not written down before")
-        weights = (0, *self._weights())
-        self._require(weights[weights.index(weight) - 1] == before, f"the weight rises from {before} to {weight}")
+        weights = (0, *self._seen_weights)
+        allowed = (weight, weights[weights.index(weight) - 1])
+        self._require(before in allowed, f"the weight rises from {before} to {weight}")
 
     def _weights(self) -> tuple[int, ...]:
-        return tuple(step["weight"] for step in (self.cluster.canary or {})["spec"]["steps"])
+        canary = self.cluster.canary
+        return tuple(step.weight for step in parse_spec(canary["spec"]).steps) if canary else ()
 
     def _nothing_arrives(self) -> bool:
         settled = TWIN not in self.cluster.ingresses or self.cluster.now >= self._weight_since + INGRESS_SETTLES

@@ -6,7 +6,7 @@ from datetime import timedelta
 from canary.engine import conditions, phases
 from canary.engine.decision import SAFETY_LOOK, Answer, Decision, Event, MarkVerdict, SetFinalizer, Unguard
 from canary.engine.progress import deadline
-from canary.engine.winddown import wind_down
+from canary.engine.winddown import no_traffic, wind_down
 from canary.engine.world import Finding, World, known_target
 from canary.model import reasons
 from canary.model.spec import CanarySpec
@@ -14,12 +14,15 @@ from canary.model.status import Phase
 
 
 def blocked(world: World, problem: Finding) -> Answer:
-    """Something keeps the Canary from working: say so, hold the weight, and let the deadline bound a rollout."""
+    """Something keeps the Canary from working: say so, hold the weight, and let the deadline bound a rollout.
+
+    A share that was decided away goes all the same: that needs nothing but our own routes.
+    """
     if world.status.phase is Phase.PROGRESSING and isinstance(world.spec, CanarySpec):
         told = replace(world, status=conditions.reconciling(world, world.status, problem))
         if late := deadline(told):
             return late
-    if world.status.phase in phases.RESTING and (cleaning := wind_down(world)):
+    if cleaning := _no_longer_wanted(world) or (world.status.phase in phases.RESTING and wind_down(world)):
         return cleaning
     known = world.status.condition(conditions.STALLED)
     new = not (known and known.reason == problem.reason)
@@ -28,13 +31,19 @@ def blocked(world: World, problem: Finding) -> Answer:
 
 
 def suspended(world: World) -> Decision:
-    """The user asked for a standstill: nothing is judged and nothing moves."""
+    """The user asked for a standstill: nothing is judged, and nothing moves that was not decided before."""
     status = world.status
     if status.phase is not Phase.SUSPENDED:
         status = replace(status, phase=Phase.SUSPENDED, suspended_phase=status.phase)
-    if status.suspended_phase in (None, *phases.RESTING) and not known_target(world).paused:
+    if cleaning := _no_longer_wanted(replace(world, status=status)):
+        return cleaning
+    target = known_target(world)
+    judged = status.suspended_phase is Phase.FAILED and target.template_hash == status.template
+    if status.suspended_phase in (None, *phases.RESTING) and (judged or not target.paused):
         return Decision(conditions.unchanged(world, status))
-    why = Finding(reasons.SUSPENDED, f"spec.suspend is set: the weight stays at {status.weight} %, nothing is judged")
+    why = Finding(
+        reasons.SUSPENDED, f"spec.suspend is set: the weight stays at {world.route.weight} %, nothing is judged"
+    )
     return Decision(conditions.reconciling(world, status, why))
 
 
@@ -55,8 +64,13 @@ def give_back(world: World) -> Decision:
         return Decision(status)
     if cleaning := wind_down(world):
         return replace(cleaning, status=conditions.reconciling(world, status, why))
-    if target and target.verdict is not None:
+    if target and target.verdict is not None and world.rival is None:
         return Decision(status, (MarkVerdict(None),), after=timedelta())
     if target and target.guard == world.canary.name:
         return Decision(status, (Unguard(target.resource_version),), after=timedelta())
     return Decision(status, (SetFinalizer(present=False),))
+
+
+def _no_longer_wanted(world: World) -> Decision | None:
+    """Take back a share whose end is decided and not yet done: a rollback, or a newer template."""
+    return no_traffic(world) if world.route.weight and not world.status.weight else None

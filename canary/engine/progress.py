@@ -1,6 +1,6 @@
 """Progressing: the canary runs, its share is in effect, and what was measured since decides."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from analysis.verdict import Verdict, worst
@@ -29,7 +29,7 @@ def progress(world: World) -> Answer:
         return lost(world)
     if target.template_hash != world.status.template:
         return held(world)
-    for part in (deadline, _canary_runs, _stable_serves, _first_step, _weight_is_in_effect):
+    for part in (deadline, _steps_are_the_same, _canary_runs, _stable_serves, _first_step, _weight_is_in_effect):
         if decision := part(world):
             return decision
     return _evidence(world)
@@ -46,7 +46,17 @@ def deadline(world: World) -> Decision | None:
     return _fail(world, reasons.DEADLINE_EXCEEDED, f"no progress within {format_duration(allowed)}{cause}", ())
 
 
-def _canary_runs(world: World) -> Decision | None:
+def _steps_are_the_same(world: World) -> Decision | None:
+    """Steps that were edited in mid-rollout begin anew: the share under way is nobody's wish any more."""
+    steps, status = known_spec(world).steps, world.status
+    if not status.step or (status.step <= len(steps) and steps[status.step - 1].weight == status.weight):
+        return None
+    why = Finding(reasons.WEIGHT_CHANGED, "spec.steps was edited: beginning again with the first step")
+    status = replace(status, step=0, steps=len(steps), weight=0, progressed_at=world.now)
+    return Decision(conditions.reconciling(world, status, why), events=(told(why),), after=timedelta())
+
+
+def _canary_runs(world: World) -> Answer | None:
     """The canary has the held template, enough pods for its step, all available, and Services that reach them."""
     target, traffic, workload = known_target(world), known_traffic(world), world.workload
     wanted = canary_template_hash(target, world.canary, traffic.selector_keys)
@@ -64,7 +74,7 @@ def _canary_runs(world: World) -> Decision | None:
     return None
 
 
-def _stable_serves(world: World) -> Decision | None:
+def _stable_serves(world: World) -> Answer | None:
     """An ingress controller answers 503 when stable has no endpoint, whatever the weight."""
     if known_target(world).available:
         return None
@@ -85,31 +95,47 @@ def _weight_is_in_effect(world: World) -> Decision | None:
     return Decision(conditions.unchanged(world, status), (SetWeight(status.weight),), after=SETTLE)
 
 
-def _evidence(world: World) -> Answer:
-    """Judge what was measured since the weight took effect, once an interval; only a pass goes on."""
-    spec, status, step = known_spec(world), world.status, current_step(world)
+@dataclass(frozen=True)
+class _Look:
+    """When the share in effect is judged: once an interval, counted from when the routes obey it."""
+
+    elapsed: timedelta
+    """How long it has been in effect."""
+    due: bool
+    """Whether this interval's check was not counted yet."""
+    next: timedelta
+    """From now until the next one."""
+
+
+def _look(world: World) -> _Look:
+    interval, checked_at = known_spec(world).analysis.interval, world.status.checked_at
     in_effect = (world.route.since or world.now) + SETTLE
     elapsed = world.now - in_effect
-    looks = elapsed // spec.analysis.interval
-    next_look = in_effect + (max(looks, 0) + 1) * spec.analysis.interval
-    latest_look = in_effect + looks * spec.analysis.interval
-    if looks < 1 or (status.checked_at and status.checked_at >= latest_look):
-        return Decision(conditions.unchanged(world, status), after=next_look - world.now)
+    looks = elapsed // interval
+    counted = checked_at is not None and checked_at >= in_effect + looks * interval
+    return _Look(elapsed, looks >= 1 and not counted, (max(looks, 0) + 1) * interval - elapsed)
+
+
+def _evidence(world: World) -> Answer:
+    """Judge what was measured since the weight took effect, once an interval; only a pass goes on."""
+    spec, status, step, look = known_spec(world), world.status, current_step(world), _look(world)
+    if not look.due:
+        return Decision(conditions.unchanged(world, status), after=look.next)
     if world.samples is None:
-        return AskSamples(spec.analysis.metrics, elapsed)
+        return AskSamples(spec.analysis.metrics, look.elapsed)
     checks = judge(spec.analysis.metrics, world.samples)
     match worst([check.verdict for check in checks]):
         case Verdict.FAIL:
-            return _failed_check(world, checks, next_look - world.now)
-        case Verdict.PASS if elapsed >= step.hold:
+            return _failed_check(world, checks, look.next)
+        case Verdict.PASS if look.elapsed >= step.hold:
             return _passed_step(world, checks)
         case Verdict.PASS:
-            after = min(next_look, in_effect + step.hold) - world.now
+            after = min(look.next, step.hold - look.elapsed)
             return _looked(world, checks, reasons.CHECKS_PASSED, f"{_at(world)}: the checks pass", after)
         case Verdict.ERROR:
-            return _looked(world, checks, reasons.PROVIDER_FAILED, _hold_text(world, checks), next_look - world.now)
+            return _looked(world, checks, reasons.PROVIDER_FAILED, _hold_text(world, checks), look.next)
         case _:
-            return _looked(world, checks, reasons.CHECKS_INCONCLUSIVE, _hold_text(world, checks), next_look - world.now)
+            return _looked(world, checks, reasons.CHECKS_INCONCLUSIVE, _hold_text(world, checks), look.next)
 
 
 def _looked(world: World, checks: tuple[Check, ...], reason: str, text: str, after: timedelta) -> Decision:
@@ -176,9 +202,18 @@ def _fail(world: World, reason: str, text: str, checks: tuple[Check, ...]) -> De
     return Decision(conditions.stalled(world, status, why), events=(event,), after=timedelta())
 
 
-def _wait(world: World, reason: str, text: str) -> Decision:
-    """Nothing to do until the world changes or the deadline comes."""
-    return Decision(conditions.reconciling(world, world.status, Finding(reason, text)), after=SAFETY_LOOK)
+def _wait(world: World, reason: str, text: str) -> Answer:
+    """Nothing to do until the world changes or the deadline comes. A share in effect can still fail meanwhile."""
+    waiting = conditions.reconciling(world, world.status, Finding(reason, text))
+    if not world.route.weight:
+        return Decision(waiting, after=SAFETY_LOOK)
+    look, metrics = _look(world), known_spec(world).analysis.metrics
+    if look.due and world.samples is None:
+        return AskSamples(metrics, look.elapsed)
+    checks = judge(metrics, world.samples) if look.due and world.samples else ()
+    if worst([check.verdict for check in checks]) is Verdict.FAIL:
+        return _failed_check(world, checks, look.next)
+    return Decision(waiting, after=min(SAFETY_LOOK, look.next))
 
 
 def _at(world: World) -> str:

@@ -42,7 +42,11 @@ class Executor:
         match action:
             case SetFinalizer(present):
                 finalizers = [names.FINALIZER] if present else []
-                await self._apply_metadata("Canary", canary.namespace, canary.name, canary.uid, finalizers=finalizers)
+                answer = await self._apply_metadata(
+                    "Canary", canary.namespace, canary.name, canary.uid, finalizers=finalizers
+                )
+                if not present:
+                    self._cache.drop("Canary", answer)  # it is gone now, and the watch may have said so before us
             case Apply(manifest, force):
                 await self.apply(canary.namespace, manifest, force=force)
             case Delete(ref):
@@ -101,7 +105,7 @@ class Executor:
         else:
             self._cache.drop("Deployment", answer)
 
-    async def _apply_metadata(self, kind: str, namespace: str, name: str, uid: str, **metadata: object) -> None:
+    async def _apply_metadata(self, kind: str, namespace: str, name: str, uid: str, **metadata: object) -> Json:
         """Apply metadata to an object that exists: the uid keeps a vanished one from being made again."""
         resource, api_version = (CANARIES, names.API_VERSION) if kind == "Canary" else (DEPLOYMENTS, "apps/v1")
         body: Json = {
@@ -109,7 +113,9 @@ class Executor:
             "kind": kind,
             "metadata": {"name": name, "namespace": namespace, "uid": uid, **metadata},
         }
-        self._cache.put(kind, await self._client.apply(resource, namespace, body, force=True))
+        answer = await self._client.apply(resource, namespace, body, force=True)
+        self._cache.put(kind, answer)
+        return answer
 
 
 def _verdict(target: Workload, failure: Finding | None) -> Json:
