@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from e2e.external import Cluster, external_cluster
+from e2e.lab import ready
 from e2e.lab.load import Load
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -86,6 +87,10 @@ class App:
         """Wait for a phase of its Canary."""
         self.cluster.wait_for(lambda: self.canary().get("phase") == phase, timeout, f"phase {phase}")
 
+    def is_served(self) -> bool:
+        """Whether the ingress controller has taken it up: for a second good answers and 503 mix."""
+        return all(ready.answers(f"{self.cluster.ingress_url}/", host=HOST) for _ in range(50))
+
     def load(self) -> Load:
         """Requests from outside."""
         return Load(f"{self.cluster.ingress_url}/", host=HOST, rate=50)
@@ -102,6 +107,7 @@ def app(request: pytest.FixtureRequest) -> Iterator[App]:
         cluster.kubectl("rollout", "status", "deployment/app", "-n", NAMESPACE, "--timeout=120s")
         cluster.kubectl("apply", "--server-side", "--filename=-", input=CANARY)
         app.await_phase("Initialized", 60)
+        cluster.wait_for(app.is_served, 60, f"50 good answers in a row from {HOST}")
         yield app
     finally:
         cluster.kubectl("delete", "canary", "app", "-n", NAMESPACE, "--ignore-not-found", "--timeout=60s")

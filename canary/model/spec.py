@@ -116,7 +116,7 @@ def parse_spec(spec: Json) -> CanarySpec:
         steps=steps,
         analysis=_analysis(_get(spec, "spec", "analysis", dict, {})),
         progress_deadline=timedelta(
-            seconds=_get(spec, "spec", "progressDeadlineSeconds", int, DEFAULT_PROGRESS_DEADLINE.total_seconds())
+            seconds=_integer(spec, "spec", "progressDeadlineSeconds", DEFAULT_PROGRESS_DEADLINE.seconds, 604_800)
         ),
         suspend=_get(spec, "spec", "suspend", bool, False),
     )
@@ -128,18 +128,20 @@ def _target(path: str, item: Json) -> Target:
 
 
 def _step(path: str, item: Json) -> Step:
-    weight = _required(item, path, "weight", int)
-    if not 1 <= weight <= 100:
-        raise SpecError(f"{path}.weight", f"must be from 1 to 100, is {weight}")
-    return Step(weight=weight, hold=_duration(item, path, "for", DEFAULT_STEP_FOR))
+    _required(item, path, "weight", int)
+    return Step(weight=_integer(item, path, "weight", 0, 100), hold=_duration(item, path, "for", DEFAULT_STEP_FOR))
 
 
 def _analysis(item: Json) -> Analysis:
     path = "spec.analysis"
+    metrics = _items(item, path, "metrics", _metric)
+    for index, metric in enumerate(metrics):
+        if any(metric.name == other.name for other in metrics[:index]):
+            raise SpecError(f"{path}.metrics[{index}].name", f"{metric.name!r} is there twice")
     return Analysis(
-        interval=_duration(item, path, "interval", DEFAULT_INTERVAL),
-        threshold=_get(item, path, "threshold", int, DEFAULT_THRESHOLD),
-        metrics=_items(item, path, "metrics", _metric) or DEFAULT_METRICS,
+        interval=_interval(item, path, DEFAULT_INTERVAL),
+        threshold=_integer(item, path, "threshold", DEFAULT_THRESHOLD, 1000),
+        metrics=metrics or DEFAULT_METRICS,
     )
 
 
@@ -152,7 +154,7 @@ def _metric(path: str, item: Json) -> Metric:
     if limits is None and query is not None:
         raise SpecError(f"{path}.thresholdRange", "is required beside a query")
     good = DEFAULT_RANGES[name] if limits is None else _range(f"{path}.thresholdRange", limits)
-    return Metric(name, good, _duration(item, path, "interval", timedelta(minutes=1)), query)
+    return Metric(name, good, _interval(item, path, timedelta(minutes=1)), query)
 
 
 def _range(path: str, item: Json) -> ThresholdRange:
@@ -172,6 +174,21 @@ def _duration(item: Json, path: str, key: str, default: timedelta) -> timedelta:
         return parse_duration(text)
     except ValueError as error:
         raise SpecError(f"{path}.{key}", str(error)) from None
+
+
+def _interval(item: Json, path: str, default: timedelta) -> timedelta:
+    interval = _duration(item, path, "interval", default)
+    if interval < timedelta(seconds=1):
+        raise SpecError(f"{path}.interval", "must be at least 1s")
+    return interval
+
+
+def _integer(item: Json, path: str, key: str, default: int, most: int) -> int:
+    """A whole number from 1 to `most`."""
+    value: int = _get(item, path, key, int, default)
+    if not 1 <= value <= most:
+        raise SpecError(f"{path}.{key}", f"must be from 1 to {most}, is {value}")
+    return value
 
 
 def _items(item: Json, path: str, key: str, parse: Callable[[str, Json], _T]) -> tuple[_T, ...]:

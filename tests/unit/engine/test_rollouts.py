@@ -41,12 +41,10 @@ def test_adopting_a_target_that_serves_changes_no_more_than_its_label() -> None:
 
 def test_a_good_version_goes_through_the_default_steps_and_is_promoted() -> None:
     cluster = adopted(spec={"steps": None, "analysis": None})
-    cluster.set_spec(steps=None, analysis=None)
-    cluster.run().push(V2)
-    weights = []
-    cluster.run_until(lambda c: weights.append(c.weight) or c.phase is Phase.SUCCEEDED)  # type: ignore[func-returns-value]
+    cluster.push(V2)
     cluster.run()
-    assert list(dict.fromkeys(weights)) == [0, 5, 10, 20, 35, 50]
+    shares = [written for written in cluster.promises.order if written.startswith("weight")]
+    assert shares == ["weight 5", "weight 10", "weight 20", "weight 35", "weight 50", "weight 0"]
     assert_at_rest(cluster, Phase.SUCCEEDED, V2)
     assert cluster.status.stable_revision == V2.revision
     assert not cluster.target.paused
@@ -130,12 +128,11 @@ class TestRollback:
         cluster.push(BAD)
         cluster.run_until(lambda c: c.status.failed_checks == 1)
         assert cluster.weight == 10
-        assert cluster.phase is Phase.PROGRESSING
         assert cluster.reason("Reconciling") == reasons.CHECKS_FAILED
         first = cluster.now
+        cluster.run_until(lambda c: c.phase is Phase.FAILED)
         cluster.run_until(lambda c: c.weight == 0)
         assert cluster.now - first == timedelta(seconds=10)
-        assert cluster.phase is Phase.FAILED
         cluster.run()
         assert_at_rest(cluster, Phase.FAILED, V1)
 

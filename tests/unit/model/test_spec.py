@@ -1,0 +1,181 @@
+"""What a user may write, and what is said of what they may not."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from canary.model.spec import (
+    DEFAULT_METRICS,
+    CanarySpec,
+    Metric,
+    SpecError,
+    Step,
+    Target,
+    ThresholdRange,
+    parse_spec,
+)
+
+MINIMAL: dict[str, Any] = {"targets": [{"name": "podinfo"}]}
+
+
+def parsed(**fields: Any) -> CanarySpec:
+    return parse_spec({**MINIMAL, **fields})
+
+
+def refused(**fields: Any) -> SpecError:
+    with pytest.raises(SpecError) as failure:
+        parsed(**fields)
+    return failure.value
+
+
+def test_a_name_is_all_that_is_needed() -> None:
+    spec = parse_spec(MINIMAL)
+    assert spec.target == Target("podinfo", ())
+    assert [(step.weight, step.hold) for step in spec.steps] == [
+        (weight, timedelta(minutes=1)) for weight in (5, 10, 20, 35, 50)
+    ]
+    assert spec.analysis.interval == timedelta(seconds=15)
+    assert spec.analysis.threshold == 2
+    assert spec.analysis.metrics == (
+        Metric("request-success-rate", ThresholdRange(min=99.0)),
+        Metric("request-duration", ThresholdRange(max=500.0)),
+    )
+    assert spec.progress_deadline == timedelta(minutes=10)
+    assert spec.suspend is False
+
+
+def test_everything_can_be_said() -> None:
+    spec = parse_spec(
+        {
+            "targets": [{"name": "podinfo", "ingresses": [{"name": "public"}, {"name": "internal"}]}],
+            "steps": [{"weight": 1, "for": "90s"}, {"weight": 100}],
+            "analysis": {
+                "interval": "30s",
+                "threshold": 5,
+                "metrics": [
+                    {"name": "request-duration", "interval": "2m", "thresholdRange": {"max": 250}},
+                    {"name": "saturation", "query": "vector(1)", "thresholdRange": {"min": 0, "max": 0.5}},
+                ],
+            },
+            "progressDeadlineSeconds": 60,
+            "suspend": True,
+        }
+    )
+    assert spec.target == Target("podinfo", ("public", "internal"))
+    assert spec.steps == (Step(1, timedelta(seconds=90)), Step(100, timedelta(minutes=1)))
+    assert spec.analysis.interval == timedelta(seconds=30)
+    assert spec.analysis.threshold == 5
+    assert spec.analysis.metrics == (
+        Metric("request-duration", ThresholdRange(max=250), timedelta(minutes=2)),
+        Metric("saturation", ThresholdRange(0, 0.5), timedelta(minutes=1), "vector(1)"),
+    )
+    assert spec.progress_deadline == timedelta(minutes=1)
+    assert spec.suspend is True
+
+
+def test_empty_lists_and_nulls_mean_the_defaults() -> None:
+    assert parsed(steps=[], analysis={"metrics": []}) == parse_spec(MINIMAL)
+    assert parsed(steps=None, analysis=None, progressDeadlineSeconds=None, suspend=None) == parse_spec(MINIMAL)
+
+
+def test_a_built_in_metric_has_its_own_limits_unless_others_are_given() -> None:
+    spec = parsed(analysis={"metrics": [{"name": "request-success-rate"}]})
+    assert spec.analysis.metrics == DEFAULT_METRICS[:1]
+
+
+def metrics(*items: Any) -> dict[str, Any]:
+    return {"analysis": {"metrics": list(items)}}
+
+
+QUERY = {"name": "mine", "query": "vector(1)"}
+
+REFUSED: list[tuple[str, dict[str, Any], str]] = [
+    ("spec.targets", {"targets": []}, "has 0"),
+    ("spec.targets", {"targets": None}, "has 0"),
+    ("spec.targets", {"targets": [{"name": "a"}, {"name": "b"}]}, "has 2"),
+    ("spec.targets", {"targets": "podinfo"}, "wrong type"),
+    ("spec.targets[0]", {"targets": ["podinfo"]}, "must be an object"),
+    ("spec.targets[0].name", {"targets": [{}]}, "is required"),
+    ("spec.targets[0].name", {"targets": [{"name": 7}]}, "wrong type"),
+    (
+        "spec.targets[0].ingresses[1].name",
+        {"targets": [{"name": "a", "ingresses": [{"name": "b"}, {}]}]},
+        "is required",
+    ),
+    ("spec.targets[0].ingresses[0]", {"targets": [{"name": "a", "ingresses": ["b"]}]}, "must be an object"),
+    ("spec.steps", {"steps": {"weight": 5}}, "wrong type"),
+    ("spec.steps[0]", {"steps": [5]}, "must be an object"),
+    ("spec.steps[0].weight", {"steps": [{}]}, "is required"),
+    ("spec.steps[0].weight", {"steps": [{"weight": 0}]}, "from 1 to 100, is 0"),
+    ("spec.steps[1].weight", {"steps": [{"weight": 5}, {"weight": 101}]}, "from 1 to 100, is 101"),
+    ("spec.steps[0].weight", {"steps": [{"weight": "5"}]}, "wrong type"),
+    ("spec.steps[0].weight", {"steps": [{"weight": 5.5}]}, "wrong type"),
+    ("spec.steps[0].weight", {"steps": [{"weight": True}]}, "wrong type"),
+    ("spec.steps[1].weight", {"steps": [{"weight": 5}, {"weight": 5}]}, "above the step before it (5)"),
+    ("spec.steps[2].weight", {"steps": [{"weight": 5}, {"weight": 9}, {"weight": 8}]}, "above the step before it (9)"),
+    ("spec.steps[0].for", {"steps": [{"weight": 5, "for": "a while"}]}, "'a while' is not a duration"),
+    ("spec.steps[0].for", {"steps": [{"weight": 5, "for": 60}]}, "wrong type"),
+    ("spec.analysis", {"analysis": []}, "wrong type"),
+    ("spec.analysis.interval", {"analysis": {"interval": "often"}}, "'often' is not a duration"),
+    ("spec.analysis.interval", {"analysis": {"interval": "0s"}}, "at least 1s"),
+    ("spec.analysis.interval", {"analysis": {"interval": "999ms"}}, "at least 1s"),
+    ("spec.analysis.threshold", {"analysis": {"threshold": "2"}}, "wrong type"),
+    ("spec.analysis.threshold", {"analysis": {"threshold": 0}}, "from 1 to 1000, is 0"),
+    ("spec.analysis.threshold", {"analysis": {"threshold": 1001}}, "from 1 to 1000, is 1001"),
+    ("spec.analysis.metrics[0]", metrics("request-duration"), "must be an object"),
+    ("spec.analysis.metrics[0].name", metrics({}), "is required"),
+    ("spec.analysis.metrics[0].name", metrics({"name": "latency"}), "'latency' is neither built in"),
+    ("spec.analysis.metrics[1].name", metrics({"name": "request-duration"}, {"name": "request-duration"}), "twice"),
+    ("spec.analysis.metrics[0].query", metrics({**QUERY, "query": 1}), "wrong type"),
+    ("spec.analysis.metrics[0].thresholdRange", metrics(QUERY), "is required beside a query"),
+    ("spec.analysis.metrics[0].thresholdRange", metrics({**QUERY, "thresholdRange": {}}), "min, max or both"),
+    (
+        "spec.analysis.metrics[0].thresholdRange",
+        metrics({**QUERY, "thresholdRange": {"min": 2, "max": 1}}),
+        "min (2) is above max (1)",
+    ),
+    (
+        "spec.analysis.metrics[0].thresholdRange.min",
+        metrics({"name": "request-duration", "thresholdRange": {"min": "1"}}),
+        "wrong type",
+    ),
+    (
+        "spec.analysis.metrics[0].interval",
+        metrics({"name": "request-duration", "interval": "soon"}),
+        "'soon' is not a duration",
+    ),
+    ("spec.analysis.metrics[0].interval", metrics({"name": "request-duration", "interval": "0s"}), "at least 1s"),
+    ("spec.progressDeadlineSeconds", {"progressDeadlineSeconds": "600"}, "wrong type"),
+    ("spec.progressDeadlineSeconds", {"progressDeadlineSeconds": 0}, "from 1 to 604800, is 0"),
+    ("spec.progressDeadlineSeconds", {"progressDeadlineSeconds": 604801}, "from 1 to 604800, is 604801"),
+    ("spec.suspend", {"suspend": "yes"}, "wrong type"),
+    ("spec.suspend", {"suspend": 1}, "wrong type"),
+]
+
+
+@pytest.mark.parametrize(("path", "fields", "problem"), REFUSED, ids=[f"{path}-{text}" for path, _, text in REFUSED])
+def test_what_is_refused_is_named_by_its_field(path: str, fields: dict[str, Any], problem: str) -> None:
+    error = refused(**fields)
+    assert error.path == path
+    assert str(error).startswith(f"{path}: ")
+    assert problem in str(error)
+
+
+@pytest.mark.parametrize(
+    ("value", "good"), [(98.9, False), (99.0, True), (99.5, True), (100.0, True), (100.1, False), (float("nan"), False)]
+)
+def test_both_ends_of_a_range_are_good(value: float, good: bool) -> None:
+    assert (value in ThresholdRange(99.0, 100.0)) is good
+
+
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        (ThresholdRange(min=99.0), "at least 99"),
+        (ThresholdRange(max=0.5), "at most 0.5"),
+        (ThresholdRange(1, 2), "at least 1 and at most 2"),
+    ],
+)
+def test_a_range_is_said_in_words(limits: ThresholdRange, text: str) -> None:
+    assert str(limits) == text
