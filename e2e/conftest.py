@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.external import external_cluster
+from e2e.external import Cluster, external_cluster
 from e2e.installation import IMAGES, install, scale_operator
 from e2e.lab.lab import Lab
 from e2e.lab.reference import Reference, good
@@ -26,6 +26,13 @@ def installed() -> Iterator[Rollouts]:
         app.install(good(1))
         app.wait(120)
         yield Rollouts(lab, app)
+
+
+@pytest.fixture
+def cluster(request: pytest.FixtureRequest) -> Cluster:
+    """The user's cluster if the command line names one, else the lab."""
+    lab: Cluster = external_cluster() or request.getfixturevalue("installed").lab
+    return lab
 
 
 @pytest.fixture

@@ -32,6 +32,9 @@ class Cluster(Protocol):
     def get(self, *args: str) -> dict[str, Any]:
         """`kubectl get` as the API's own JSON."""
 
+    def apply(self, manifests: str) -> str:
+        """Server-side apply of YAML."""
+
     def wait_for(self, condition: Callable[[], T], timeout: float, what: str) -> T:
         """Poll until the condition's value is true, and give it."""
 
@@ -54,6 +57,10 @@ class ExternalCluster:
         """`kubectl get` as the API's own JSON."""
         answer: dict[str, Any] = json.loads(self.kubectl("get", "--output=json", *args))
         return answer
+
+    def apply(self, manifests: str) -> str:
+        """Server-side apply of YAML."""
+        return self.kubectl("apply", "--server-side", "--filename=-", input=manifests)
 
     def wait_for(self, condition: Callable[[], T], timeout: float, what: str) -> T:
         """Poll until the condition's value is true, and give it."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from e2e.external import Cluster, external_cluster
+from e2e.external import Cluster
 from e2e.lab import ready
 from e2e.lab.load import Load
 
@@ -75,8 +75,7 @@ class App:
 
     def release(self, message: str, flags: str = "") -> None:
         """Apply a version of it."""
-        manifests = APP % {"message": message, "flags": flags}
-        self.cluster.kubectl("apply", "--server-side", "--filename=-", input=manifests)
+        self.cluster.apply(APP % {"message": message, "flags": flags})
 
     def canary(self) -> dict[str, Any]:
         """The status of its Canary."""
@@ -97,15 +96,14 @@ class App:
 
 
 @pytest.fixture
-def app(request: pytest.FixtureRequest) -> Iterator[App]:
+def app(cluster: Cluster) -> Iterator[App]:
     """The app, served, with a Canary that holds the next version."""
-    cluster: Cluster = external_cluster() or request.getfixturevalue("installed").lab
     cluster.kubectl("create", "namespace", NAMESPACE)
     app = App(cluster)
     try:
         app.release("first")
         cluster.kubectl("rollout", "status", "deployment/app", "-n", NAMESPACE, "--timeout=120s")
-        cluster.kubectl("apply", "--server-side", "--filename=-", input=CANARY)
+        cluster.apply(CANARY)
         app.await_phase("Initialized", 60)
         cluster.wait_for(app.is_served, 60, f"50 good answers in a row from {HOST}")
         yield app

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from e2e.external import Cluster, external_cluster
 from e2e.lab.errors import CommandFailed
-from e2e.lab.lab import Lab
 from e2e.rollout import Rollouts
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -94,100 +94,99 @@ def canary(name: str, target: str, **spec: object) -> str:
 
 
 @pytest.fixture
-def lab(installed: Rollouts) -> Iterator[Lab]:
-    """A namespace of its own beside the app."""
-    installed.lab.kubectl("create", "namespace", NAMESPACE)
-    yield installed.lab
-    installed.lab.kubectl("delete", "canary", "--all", "-n", NAMESPACE, "--timeout=30s")
-    installed.lab.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
+def place(cluster: Cluster) -> Iterator[Cluster]:
+    """A cluster with a namespace for these tests."""
+    cluster.kubectl("create", "namespace", NAMESPACE)
+    yield cluster
+    cluster.kubectl("delete", "canary", "--all", "-n", NAMESPACE, "--timeout=30s")
+    cluster.kubectl("delete", "namespace", NAMESPACE, "--timeout=60s")
 
 
-def condition(lab: Lab, name: str, type_: str) -> dict[str, Any]:
-    status = lab.get("canary", name, "-n", NAMESPACE).get("status") or {}
+def condition(cluster: Cluster, name: str, type_: str) -> dict[str, Any]:
+    status = cluster.get("canary", name, "-n", NAMESPACE).get("status") or {}
     return next((found for found in status.get("conditions") or () if found["type"] == type_), {})
 
 
-def await_reason(lab: Lab, name: str, reason: str) -> str:
+def await_reason(cluster: Cluster, name: str, reason: str) -> str:
     """Wait until a Canary is stalled for a reason; the message."""
-    found = lab.wait_for(
-        lambda: (c := condition(lab, name, "Stalled")).get("reason") == reason and c, 20, f"{name} to be {reason}"
+    found = cluster.wait_for(
+        lambda: (c := condition(cluster, name, "Stalled")).get("reason") == reason and c, 20, f"{name} to be {reason}"
     )
     assert found
     return str(found["message"])
 
 
-def test_the_api_server_refuses_what_it_can_decide_and_names_the_field(installed: Rollouts) -> None:
+def test_the_api_server_refuses_what_it_can_decide_and_names_the_field(cluster: Cluster) -> None:
     for what, spec, field in REFUSED:
         manifest = yaml.safe_load(canary("bad", "app"))
         manifest["metadata"]["namespace"] = "default"
         manifest["spec"] = {**manifest["spec"], **spec}
         with pytest.raises(CommandFailed) as refusal:
-            installed.lab.kubectl(
-                "create", "-f-", "--validate=strict", "--dry-run=server", input=yaml.safe_dump(manifest)
-            )
+            cluster.kubectl("create", "-f-", "--validate=strict", "--dry-run=server", input=yaml.safe_dump(manifest))
         assert field in refusal.value.stderr, f"{what}: {refusal.value.stderr}"
 
 
-def test_a_target_cannot_be_renamed(lab: Lab) -> None:
-    lab.apply(canary("fixed", "one"))
+def test_a_target_cannot_be_renamed(place: Cluster) -> None:
+    place.apply(canary("fixed", "one"))
     with pytest.raises(CommandFailed, match="the name of a target cannot be changed"):
-        lab.apply(canary("fixed", "another"))
+        place.apply(canary("fixed", "another"))
 
 
-def test_a_missing_target_is_named_and_found_when_it_comes(lab: Lab) -> None:
-    lab.apply(canary("early", "late"))
-    message = await_reason(lab, "early", "TargetNotFound")
+def test_a_missing_target_is_named_and_found_when_it_comes(place: Cluster) -> None:
+    place.apply(canary("early", "late"))
+    message = await_reason(place, "early", "TargetNotFound")
     assert "spec.targets[0].name" in message
     assert "'late'" in message
     for manifest in (DEPLOYMENT, SERVICE, INGRESS):
-        lab.apply(manifest % {"name": "late", "class": "nginx"})
-    lab.wait_for(lambda: condition(lab, "early", "Ready").get("status") == "True", 60, "the target to be found")
+        place.apply(manifest % {"name": "late", "class": "nginx"})
+    place.wait_for(lambda: condition(place, "early", "Ready").get("status") == "True", 60, "the target to be found")
 
 
-def test_a_target_that_no_service_selects_is_not_touched(lab: Lab) -> None:
-    lab.apply(DEPLOYMENT % {"name": "hidden"})
-    lab.apply(canary("hidden", "hidden"))
-    assert "no Service selects" in await_reason(lab, "hidden", "NoService")
-    labels = lab.get("deployment", "hidden", "-n", NAMESPACE)["metadata"].get("labels", {})
+def test_a_target_that_no_service_selects_is_not_touched(place: Cluster) -> None:
+    place.apply(DEPLOYMENT % {"name": "hidden"})
+    place.apply(canary("hidden", "hidden"))
+    assert "no Service selects" in await_reason(place, "hidden", "NoService")
+    labels = place.get("deployment", "hidden", "-n", NAMESPACE)["metadata"].get("labels", {})
     assert "fluxcanary.dev/guard" not in labels
 
 
-def test_a_target_without_an_ingress_or_with_one_of_another_class_is_told(lab: Lab) -> None:
-    lab.apply(DEPLOYMENT % {"name": "app"})
-    lab.apply(SERVICE % {"name": "app"})
-    lab.apply(canary("app", "app"))
-    assert "no Ingress has a backend" in await_reason(lab, "app", "NoIngress")
-    lab.apply(INGRESS % {"name": "app", "class": "traefik"})
-    assert "'traefik'" in await_reason(lab, "app", "UnsupportedIngress")
+def test_a_target_without_an_ingress_or_with_one_of_another_class_is_told(place: Cluster) -> None:
+    place.apply(DEPLOYMENT % {"name": "app"})
+    place.apply(SERVICE % {"name": "app"})
+    place.apply(canary("app", "app"))
+    assert "no Ingress has a backend" in await_reason(place, "app", "NoIngress")
+    place.apply(INGRESS % {"name": "app", "class": "traefik"})
+    assert "'traefik'" in await_reason(place, "app", "UnsupportedIngress")
 
 
-def test_the_younger_of_two_canaries_on_one_target_is_refused(lab: Lab) -> None:
+def test_the_younger_of_two_canaries_on_one_target_is_refused(place: Cluster) -> None:
     for manifest in (DEPLOYMENT, SERVICE, INGRESS):
-        lab.apply(manifest % {"name": "app", "class": "nginx"})
-    lab.apply(canary("a-first", "app"))
-    lab.wait_for(lambda: condition(lab, "a-first", "Ready").get("status") == "True", 20, "the first to be ready")
-    lab.apply(canary("second", "app"))
-    assert "a-first has this target" in await_reason(lab, "second", "TargetInUse")
-    assert condition(lab, "a-first", "Ready")["status"] == "True"
-    lab.kubectl("delete", "canary", "a-first", "-n", NAMESPACE, "--timeout=30s")
-    lab.wait_for(lambda: condition(lab, "second", "Ready").get("status") == "True", 60, "the second to take over")
+        place.apply(manifest % {"name": "app", "class": "nginx"})
+    place.apply(canary("a-first", "app"))
+    place.wait_for(lambda: condition(place, "a-first", "Ready").get("status") == "True", 20, "the first to be ready")
+    place.apply(canary("second", "app"))
+    assert "a-first has this target" in await_reason(place, "second", "TargetInUse")
+    assert condition(place, "a-first", "Ready")["status"] == "True"
+    place.kubectl("delete", "canary", "a-first", "-n", NAMESPACE, "--timeout=30s")
+    place.wait_for(lambda: condition(place, "second", "Ready").get("status") == "True", 60, "the second to take over")
 
 
-def test_without_the_guard_policy_nothing_is_claimed_to_be_protected(lab: Lab) -> None:
+@pytest.mark.skipif(external_cluster() is not None, reason="nobody takes the guard away from a cluster in use")
+def test_without_the_guard_policy_nothing_is_claimed_to_be_protected(place: Cluster) -> None:
     for manifest in (DEPLOYMENT, SERVICE, INGRESS):
-        lab.apply(manifest % {"name": "app", "class": "nginx"})
-    lab.apply(canary("app", "app"))
-    lab.wait_for(lambda: condition(lab, "app", "Guarded").get("status") == "True", 20, "the app to be guarded")
-    policy = lab.get("mutatingadmissionpolicybinding", "fluxcanary-guard")
-    lab.kubectl("delete", "mutatingadmissionpolicybinding", "fluxcanary-guard")
+        place.apply(manifest % {"name": "app", "class": "nginx"})
+    place.apply(canary("app", "app"))
+    place.wait_for(lambda: condition(place, "app", "Guarded").get("status") == "True", 20, "the app to be guarded")
+    policy = place.get("mutatingadmissionpolicybinding", "fluxcanary-guard")
+    place.kubectl("delete", "mutatingadmissionpolicybinding", "fluxcanary-guard")
     try:
-        assert "not held" in await_reason(lab, "app", "GuardUnbound")
-        assert condition(lab, "app", "Guarded")["status"] == "False"
-        assert condition(lab, "app", "Ready")["status"] == "False"
+        assert "not held" in await_reason(place, "app", "GuardUnbound")
+        assert condition(place, "app", "Guarded")["status"] == "False"
+        assert condition(place, "app", "Ready")["status"] == "False"
     finally:
         kept = {key: policy["metadata"][key] for key in ("name", "labels")}
-        lab.apply(yaml.safe_dump({**policy, "metadata": kept}))
-    lab.wait_for(lambda: condition(lab, "app", "Ready").get("status") == "True", 20, "the app to be ready again")
+        place.apply(yaml.safe_dump({**policy, "metadata": kept}))
+    place.wait_for(lambda: condition(place, "app", "Ready").get("status") == "True", 20, "the app to be ready again")
 
 
 def test_an_object_of_somebody_else_is_never_taken(rollouts: Rollouts) -> None:

@@ -27,7 +27,11 @@ def canary_template(target: Workload, canary: Identity, selector_keys: frozenset
     """
     template = copy.deepcopy(target.template)
     metadata = template.setdefault("metadata", {})
-    own = frozenset(target.selector.get("matchLabels") or {})
+    own = frozenset(target.selector.get("matchLabels") or {}) | frozenset(
+        expression["key"]
+        for expression in target.selector.get("matchExpressions") or ()
+        if expression["operator"] == "In"
+    )
     labels = _renamed(metadata.get("labels") or {}, _distinct_keys(own, selector_keys))
     metadata["labels"] = {**_kept(labels), names.CANARY_LABEL: canary.name}
     if metadata.get("annotations"):
@@ -43,9 +47,9 @@ def canary_template_hash(target: Workload, canary: Identity, selector_keys: froz
 def canary_deployment(target: Workload, canary: Identity, selector_keys: frozenset[str], replicas: int) -> Json:
     """The temporary Deployment that runs the held template."""
     template = canary_template(target, canary, selector_keys)
-    selector = copy.deepcopy(target.selector)
-    match = {key: template["metadata"]["labels"][key] for key in selector.get("matchLabels") or {}}
-    selector["matchLabels"] = {**match, names.CANARY_LABEL: canary.name}
+    match = {key: template["metadata"]["labels"][key] for key in target.selector.get("matchLabels") or {}}
+    # expressions name values of stable's, which the canary's pods no longer have; our label says enough
+    selector = {"matchLabels": {**match, names.CANARY_LABEL: canary.name}}
     manifest = _owned(target.manifest, canary)
     manifest["metadata"]["labels"][names.GUARD_LABEL] = canary.name
     rest = {key: copy.deepcopy(value) for key, value in target.manifest["spec"].items() if key not in _OWN_SPEC}

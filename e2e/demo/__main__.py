@@ -43,7 +43,8 @@ def main() -> int:
         _demo(screen, keep=os.environ.get("KEEP", "") not in ("", "0"))
     except LabError as error:
         screen.say(f"\nThe demo failed after {screen.elapsed:.0f} s. {error}", "bold red")
-        screen.say(f"Logs of its programs: {kept_logs_dir()}")
+        if kept_logs_dir().exists():
+            screen.say(f"Logs of the last labs: {kept_logs_dir()}")
         return 1
     except Stopped as stop:
         screen.say(f"\nStopped by {stop}.", "bold")

@@ -29,6 +29,8 @@ _RECENT_SECONDS = 5
 _LINGER_SECONDS = 2
 """How long to go on sending after the end: an error that comes late counts too."""
 _FULL_HASH = re.compile(r"sha1:([0-9a-f]{7})[0-9a-f]{33}")
+_FLEETING = ("Fetching", "Building", "Detecting", "Reconciliation in progress")
+"""What Flux says for less than a second before it applies."""
 _WHERE = re.compile(r"^step \d+ of \d+(: weight| at) \d+ %: ")
 """What a message repeats of the columns before it."""
 _STYLES = {"Progressing": "yellow", "Promoting": "cyan", "Succeeded": "bold green", "Failed": "bold red"}
@@ -119,7 +121,7 @@ class Stage:
             self._sight = sight
             self.screen.note(line(sight), _STYLES.get(sight.phase, ""))
         said = _FULL_HASH.sub(r"\1", flux.message)
-        if said != self._flux:
+        if said != self._flux and not said.startswith(_FLEETING):
             self._flux = said
             self.screen.note(f"{'Flux':<12} {said}", "dim")
         return flux

@@ -49,8 +49,8 @@ kube wait --for condition=Ready --namespace staging canary/podinfo --timeout 2m
 
 cat <<END
 
-It is up. podinfo answers at http://localhost:8080/ for the host podinfo.localhost:
-  curl -H 'Host: podinfo.localhost' http://localhost:8080/
+It is up. podinfo answers at http://localhost/ for the host podinfo.localhost:
+  curl -H 'Host: podinfo.localhost' http://localhost/
 Watch a release go through:
   kubectl --context $context get canary -n staging -w
   kubectl --context $context patch gitrepository podinfo -n flux-system --type merge -p '{"spec":{"ref":{"tag":"6.9.0"}}}'

@@ -7,27 +7,15 @@ from typing import Any
 
 import pytest
 
-from e2e.lab.node import (
-    READY_DELAY_ANNOTATION,
-    Addresses,
-    Backoff,
-    ContainerState,
-    Ended,
-    Images,
-    Pod,
-    PodState,
-    Probe,
-    apiserver_of,
-    expand,
-    field_value,
-    parse_pod,
-    plan_mounts,
-    pod_phase,
-    pod_status,
-    ready_delay_seconds,
-    split_image,
-    verdicts,
-)
+from e2e.lab.node.container import Backoff
+from e2e.lab.node.environment import expand
+from e2e.lab.node.fake_pod import READY_DELAY_ANNOTATION, ready_delay_seconds
+from e2e.lab.node.images import Images, split_image
+from e2e.lab.node.mounts import plan_mounts
+from e2e.lab.node.network import Addresses
+from e2e.lab.node.pods import Connect, Exec, HttpGet, Pod, Probe, Sleep, field_value, parse_pod
+from e2e.lab.node.probes import verdicts
+from e2e.lab.node.statuses import ContainerState, Ended, PodState, pod_phase, pod_status
 
 THEN, NOW = "2026-01-01T00:00:00Z", "2026-01-01T00:00:09Z"
 
@@ -55,8 +43,22 @@ def condition(status: dict[str, Any], kind: str) -> dict[str, Any]:
 def test_named_port_of_a_probe_is_resolved() -> None:
     readiness = pod().containers[0].readiness
     assert readiness is not None
-    assert readiness.http is not None
-    assert (readiness.http.port, readiness.http.path) == (8080, "/ready")
+    assert readiness.action == HttpGet(host="", port=8080, path="/ready", scheme="http", headers=())
+
+
+@pytest.mark.parametrize(
+    ("hook", "action"),
+    [
+        ({"exec": {"command": ["sync"]}}, Exec(("sync",))),
+        ({"sleep": {"seconds": 3}}, Sleep(3)),
+        ({"tcpSocket": {"port": "http"}}, Connect(8080)),
+        ({"tcpSocket": {"port": "no-such-name"}}, Connect(0)),
+    ],
+)
+def test_hook_does_what_it_names(hook: dict[str, Any], action: object) -> None:
+    container = {"name": "app", "image": "app:1", "ports": [{"name": "http", "containerPort": 8080}]}
+    stopped = pod(containers=[{**container, "lifecycle": {"preStop": hook}}])
+    assert stopped.containers[0].pre_stop == action
 
 
 def test_condition_keeps_its_time_until_it_changes() -> None:
@@ -157,7 +159,7 @@ def test_mount_that_would_hide_the_image_is_left_out(tmp_path: Path) -> None:
 
 
 async def test_probe_needs_its_thresholds() -> None:
-    probe = Probe(("x",), None, None, 0, 0, 1, failure_threshold=2, success_threshold=2)
+    probe = Probe(Exec(("x",)), 0, 0, 1, failure_threshold=2, success_threshold=2)
     answers = iter([False, True, True, False, True, False, False])
 
     async def check(_: Probe) -> bool:
@@ -173,9 +175,4 @@ async def test_probe_needs_its_thresholds() -> None:
     [({}, 0.2), ({READY_DELAY_ANNOTATION: "3s"}, 3), ({READY_DELAY_ANNOTATION: "never"}, float("inf"))],
 )
 def test_fake_pod_is_ready_when_its_annotation_says(asked: dict[str, str], seconds: float) -> None:
-    assert ready_delay_seconds(asked, 0.2) == seconds
-
-
-def test_pods_reach_the_api_server_through_the_bridge() -> None:
-    assert apiserver_of(None, "https://127.0.0.1:6443") == ("10.244.0.1", "6443")
-    assert apiserver_of("10.244.0.9:443", "https://127.0.0.1:6443") == ("10.244.0.9", "443")
+    assert ready_delay_seconds(asked) == seconds

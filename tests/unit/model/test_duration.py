@@ -17,7 +17,7 @@ def test_a_duration_is_read(text: str, seconds: float) -> None:
     assert parse_duration(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "5", "5 m", "m", "-5m", "1.5h", "5d", "5m ", "1h30", "5M", "٥s\n"])
+@pytest.mark.parametrize("text", ["", "5", "5 m", "m", "-5m", "1.5h", "5d", "5m ", "1h30", "5M", "5s\n"])
 def test_what_is_no_duration_is_refused_and_shown(text: str) -> None:
     with pytest.raises(ValueError, match="is not a duration such as") as failure:
         parse_duration(text)
