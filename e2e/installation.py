@@ -6,6 +6,8 @@ no image registry: the node runs this checkout where the pod names the operator'
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,6 +50,18 @@ def scale_operator(lab: Lab, replicas: int) -> None:
     lab.wait_for(
         lambda: not lab.kubectl("get", "pods", "-n", NAMESPACE, "-o=name").strip(), 60, "the operator to be gone"
     )
+
+
+def kill_operator(lab: Lab) -> None:
+    """SIGKILL to the operator's process, found by its command line among the processes of this lab."""
+    inside = Path(f"/proc/{(lab.folder / 'pid').read_text().strip()}/ns/pid").readlink()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if words[1:3] == [b"-m", b"canary.operator"] and (process / "ns/pid").readlink() == inside:
+                os.kill(int(process.name), signal.SIGKILL)
+        except FileNotFoundError:
+            continue  # it ended meanwhile
 
 
 def operator_log(lab: Lab) -> str:

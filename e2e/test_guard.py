@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from e2e.installation import NAMESPACE as OPERATOR_NAMESPACE
-from e2e.installation import await_operator, scale_operator
+from e2e.installation import kill_operator, operator_log, scale_operator
 from e2e.rollout import NAMESPACE, Rollouts
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
@@ -39,20 +39,19 @@ def test_a_killed_operator_goes_on_in_the_middle_of_a_step(rollouts: Rollouts) -
         rollouts.await_trial(release)
         rollouts.await_status(lambda s: s["canaryWeight"] == 50, 90, "the second step")
         started = rollouts.status()["startedAt"]
-        kill_operator(rollouts)
+        kill_and_await_successor(rollouts)
         status = rollouts.await_phase("Succeeded", 150)
     assert status["startedAt"] == started, "the rollout was begun anew"
     assert rollouts.serving_tags() == {release.tag}
     assert load.summary().failed == 0, str(load.summary())
 
 
-def kill_operator(rollouts: Rollouts) -> None:
-    """SIGKILL to the operator's process, and wait until its successor leads."""
-    holder = lease_holder(rollouts)
-    pod = rollouts.lab.kubectl("get", "pods", "-n", OPERATOR_NAMESPACE, "-o=jsonpath={.items[0].metadata.name}")
-    rollouts.lab.kubectl("delete", "pod", pod, "-n", OPERATOR_NAMESPACE, "--grace-period=0", "--force")
+def kill_and_await_successor(rollouts: Rollouts) -> None:
+    """SIGKILL; the kubelet starts the container again, and the Lease of the dead one has to run out."""
+    holder, released = lease_holder(rollouts), operator_log(rollouts.lab).count("lease released")
+    kill_operator(rollouts.lab)
     rollouts.lab.wait_for(lambda: lease_holder(rollouts) not in ("", holder), 60, "another operator to lead")
-    await_operator(rollouts.lab)
+    assert operator_log(rollouts.lab).count("lease released") == released, "it was not killed"
 
 
 def lease_holder(rollouts: Rollouts) -> str:

@@ -716,7 +716,8 @@ class Cluster:
 
     def _kustomization(self) -> Json:
         revision, since = self._flux
-        waiting = {"type": "Reconciling", "status": "True", "message": f"Running health checks for revision {revision}"}
+        message = f"Running health checks for revision {revision} with a timeout of 3m0s"
+        waiting = {"type": "Reconciling", "status": "True", "reason": "Progressing", "message": message}
         return {
             "metadata": {"name": "apps", "namespace": "flux-system", "uid": "apps-uid", "resourceVersion": "7"},
             "status": {"lastAttemptedRevision": revision, "conditions": [waiting] if since else []},

@@ -37,14 +37,18 @@ def attempted_revision(kustomization: Json) -> str:
     `lastAttemptedRevision` is written only after the apply, too late to name what that apply brought; until then the
     Reconciling condition names it. `lastAppliedRevision` may wait for us, so it is never looked at.
     """
-    if found := _APPLYING.search(_under_way(kustomization)):
+    if found := _APPLYING.search(str(_reconciling(kustomization).get("message"))):
         return found.group(1)
     return str((kustomization.get("status") or {}).get("lastAttemptedRevision") or "")
 
 
 def awaits_health(kustomization: Json) -> bool:
-    """Whether kustomize-controller has applied the revision and waits for its objects."""
-    return _under_way(kustomization).startswith(_AWAITING_HEALTH)
+    """Whether kustomize-controller has applied the revision and waits for its objects.
+
+    After a failed wait it keeps the message and only changes the reason, to ProgressingWithRetry.
+    """
+    found = _reconciling(kustomization)
+    return found.get("reason") == "Progressing" and str(found.get("message")).startswith(_AWAITING_HEALTH)
 
 
 def owned_by(kustomization: Json, labels: Mapping[str, str]) -> bool:
@@ -56,9 +60,10 @@ def owned_by(kustomization: Json, labels: Mapping[str, str]) -> bool:
     )
 
 
-def _under_way(kustomization: Json) -> str:
-    """What a reconciliation under way says of itself; empty when there is none."""
+def _reconciling(kustomization: Json) -> Json:
+    """The condition of a reconciliation under way; empty when there is none."""
     for condition in (kustomization.get("status") or {}).get("conditions") or ():
         if condition["type"] == "Reconciling" and condition["status"] == "True":
-            return str(condition.get("message") or "")
-    return ""
+            found: Json = condition
+            return found
+    return {}

@@ -13,11 +13,11 @@ class Cache:
     _objects: dict[tuple[str, str], dict[str, Json]] = field(default_factory=dict)
 
     def put(self, kind: str, obj: Json) -> None:
-        """Remember an object, unless a later version of it is known: a watch may lag behind our own writes."""
+        """Remember an object, unless a later version is known, also of one made anew: a watch may lag behind our writes."""
         metadata = obj["metadata"]
         place = self._objects.setdefault((kind, metadata.get("namespace", "")), {})
         known = place.get(metadata["name"])
-        if known is None or _version(known) <= _version(obj) or known["metadata"]["uid"] != metadata["uid"]:
+        if known is None or _version(known) <= _version(obj):
             place[metadata["name"]] = obj
 
     def drop(self, kind: str, obj: Json) -> None:

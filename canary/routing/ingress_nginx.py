@@ -73,7 +73,7 @@ class IngressNginx:
         """One canary Ingress beside each of stable's; only those that exist already when the weight becomes 0."""
         if weight and not isinstance(traffic, Finding):
             return tuple(self._route(ingress, canary, traffic, weight, now) for ingress in _stable(network, traffic))
-        return tuple(_reweighted(ingress, weight, now) for ingress in _owned(network.ingresses, canary))
+        return tuple(_reweighted(ingress, canary, weight, now) for ingress in _owned(network.ingresses, canary))
 
     def _problem(
         self, network: Network, ingresses: list[Json], wanted: Target, target: Workload, services: list[str]
@@ -155,19 +155,19 @@ def _canary_rules(stable: Json, traffic: Traffic) -> list[Json]:
     return rules
 
 
-def _reweighted(ingress: Json, weight: int, now: datetime) -> Json:
+def _reweighted(ingress: Json, canary: Identity, weight: int, now: datetime) -> Json:
     """The same route at another weight, as an apply of no more than our own fields."""
-    metadata = ingress["metadata"]
+    metadata, marks = ingress["metadata"], _annotations(ingress)
     annotations = {
-        **{key: metadata["annotations"][key] for key in _OUR_ANNOTATIONS if key in metadata["annotations"]},
+        **{key: marks[key] for key in _OUR_ANNOTATIONS if key in marks},
         names.NGINX_CANARY_WEIGHT: str(weight),
         names.WEIGHT_SINCE: format_time(now),
     }
-    kept = {key: metadata[key] for key in ("name", "namespace", "labels", "ownerReferences")}
+    kept = {key: metadata[key] for key in ("name", "namespace", "labels")}
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "Ingress",
-        "metadata": {**kept, "annotations": annotations},
+        "metadata": {**kept, "annotations": annotations, "ownerReferences": [owner_reference(canary)]},
         "spec": ingress["spec"],
     }
 
@@ -244,6 +244,8 @@ def _weight(ingress: Json) -> int:
 
 
 def _since(ingress: Json) -> datetime:
-    """When the weight was written; the creation of the Ingress if the annotation was lost."""
-    text = _annotations(ingress).get(names.WEIGHT_SINCE)
-    return parse_time(text or ingress["metadata"]["creationTimestamp"])
+    """When the weight was written; the creation of the Ingress if the annotation was lost, or spoilt by somebody."""
+    try:
+        return parse_time(_annotations(ingress).get(names.WEIGHT_SINCE, ""))
+    except ValueError:
+        return parse_time(ingress["metadata"]["creationTimestamp"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 from e2e.demo.cluster import Route
@@ -11,6 +12,7 @@ from e2e.demo.rollout import Rollout
 from e2e.installation import USER
 
 _LABEL_WIDTH = 24
+_WIDTH = 110
 
 
 def of_good(rollout: Rollout) -> list[str]:
@@ -55,7 +57,9 @@ def check(good: Rollout, bad: Rollout) -> None:
 
 
 def _row(label: str, text: str) -> str:
-    return f"  {label:<{_LABEL_WIDTH}}{text}"
+    """A label and a text, which goes on below itself where it is long."""
+    indent = " " * (2 + _LABEL_WIDTH)
+    return textwrap.fill(text, _WIDTH, initial_indent=f"  {label:<{_LABEL_WIDTH}}", subsequent_indent=indent)
 
 
 def _seconds(rollout: Rollout) -> str:

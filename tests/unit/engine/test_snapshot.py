@@ -74,8 +74,8 @@ class TestLabels:
 
     def test_the_rest_of_the_template_is_the_held_one(self) -> None:
         affinity = {"podAntiAffinity": {"x": [{"labelSelector": {"matchLabels": {"app": "podinfo"}}}]}}
-        spec = {"containers": [{"name": "a", "image": "podinfo:2"}], "affinity": affinity}
-        target = Workload(deployment(pods=pods(**spec)))
+        spec: Json = {"containers": [{"name": "a", "image": "podinfo:2"}], "affinity": affinity}
+        target = Workload(deployment(pods={**pods(), "spec": spec}))
         assert canary_template(target, CANARY, SELECTOR_KEYS)["spec"] == spec
 
     def test_the_target_stays_as_it_is(self) -> None:
@@ -165,7 +165,7 @@ class TestDeployment:
 
 class TestService:
     def test_it_has_the_ports_of_stable_and_another_selector(self) -> None:
-        ports = [
+        ports: list[Json] = [
             {
                 "name": "http",
                 "protocol": "TCP",

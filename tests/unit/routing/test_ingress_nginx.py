@@ -165,7 +165,7 @@ class TestWhatCannotBeSplit:
         ids=["host", "path", "not-a-canary"],
     )
     def test_a_canary_elsewhere_does_not_matter(self, elsewhere: Json) -> None:
-        assert found(network(ingress(), elsewhere))
+        assert found(network(ingress(), elsewhere)).backends == (Backend("podinfo", "podinfo", "9898"),)
 
     def test_somebody_elses_canary_of_our_service_is_not_taken_for_stable(self) -> None:
         theirs = ingress("theirs", path(at="/elsewhere"), annotations={names.NGINX_CANARY: "true"})
@@ -223,7 +223,7 @@ class TestRoutes:
         assert route["metadata"]["annotations"][names.LEGACY_INGRESS_CLASS] == "nginx"
 
     def test_both_classes_become_the_field_alone_for_together_they_cannot_be_created(self) -> None:
-        """https://github.com/kubernetes/kubernetes, pkg/apis/networking/validation: refused on create, not on update."""
+        """https://github.com/kubernetes/kubernetes, pkg/apis/networking/validation: refused on create only."""
         at = network(ingress(class_name="nginx", annotations={names.LEGACY_INGRESS_CLASS: "nginx"}))
         (route,) = ROUTER.routes(at, CANARY, found(at), 10, START)
         assert route["spec"]["ingressClassName"] == "nginx"
