@@ -269,6 +269,12 @@ class Cluster:
         """Let the next request fail."""
         self._losses[len(self.requests)] = how
 
+    def calm(self) -> None:
+        """Nothing that was to happen later happens any more."""
+        self._before.clear()
+        self._losses.clear()
+        self._later.clear()
+
     # -------------------------------------------------------------------------------------------- what can be seen
 
     @property

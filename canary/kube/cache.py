@@ -13,7 +13,7 @@ class Cache:
     _objects: dict[tuple[str, str], dict[str, Json]] = field(default_factory=dict)
 
     def put(self, kind: str, obj: Json) -> None:
-        """Remember an object, unless a later version is known, also of one made anew: a watch may lag behind our writes."""
+        """Remember an object, unless a later version or successor is known: a watch may lag behind our own writes."""
         metadata = obj["metadata"]
         place = self._objects.setdefault((kind, metadata.get("namespace", "")), {})
         known = place.get(metadata["name"])

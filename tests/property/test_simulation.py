@@ -74,6 +74,7 @@ def play(cluster: Cluster, story: list[Happening]) -> None:
 
 
 def heal(cluster: Cluster) -> None:
+    cluster.calm()
     cluster.set_readiness(canary=True, stable=True)
     cluster.scrapes_fail = None
     cluster.set_ingress(present=True)
@@ -130,6 +131,7 @@ def test_whatever_happened_the_next_good_version_just_works(story: list[Happenin
 def test_whatever_happened_the_canary_can_be_deleted(story: list[Happening]) -> None:
     cluster = Cluster().run()
     play(cluster, story)
+    cluster.calm()
     cluster.delete_canary()
     cluster.run()
     assert cluster.canary is None, cluster
