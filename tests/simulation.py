@@ -756,6 +756,8 @@ class Promises:
     """The steps of the spec when the pass began."""
     _written: int = 0
     """The weight that the operator wrote last; what humans do to a route is theirs."""
+    _reached: int = 0
+    """The highest one of this attempt: a canary that somebody deleted may come back to it."""
     _intended: tuple[int, int] = (0, 0)
     """The weight in the status, and the pass that wrote it."""
     _sampled: bool = False
@@ -811,7 +813,9 @@ class Promises:
         elif new.phase in (Phase.PROGRESSING, Phase.PROMOTING):
             self._require(new.template != self._failed, "a failed template is tried again")
         self._require(new.weight in (0, old.weight, *self._weights()), "a weight that is nobody's step")
-        self._intended = (new.weight, self.cluster.passes)
+        if new.weight != self._intended[0]:
+            self._intended = (new.weight, self.cluster.passes)
+        self._reached = self._reached if new.step else 0
         self.order.append(f"phase {new.phase} step {new.step}")
 
     def applied(self, kind: str, manifest: Json, old: Json | None) -> None:
@@ -860,6 +864,7 @@ class Promises:
         if weight != before or old is None:
             self.order.append(f"weight {weight}")
         self._written = weight
+        self._reached = max(self._reached, weight)
         self._weight_since = self.cluster.now
 
     def _weight_rises(self, before: int, weight: int) -> None:
@@ -872,8 +877,9 @@ class Promises:
         self._require(status.phase is Phase.PROGRESSING, f"the weight rises in phase {status.phase}")
         self._require(intended == weight and when < self.cluster.passes, "the weight was not written down before")
         weights = (0, *self._seen_weights)
-        allowed = (weight, weights[weights.index(weight) - 1])
-        self._require(before in allowed, f"the weight rises from {before} to {weight}")
+        self._require(weight in weights, "a weight that is nobody's step")
+        next_step = weights[weights.index(weight) - 1] in (before, self.cluster.weight)
+        self._require(weight <= self._reached or next_step, f"the weight rises from {before} to {weight}")
 
     def _weights(self) -> tuple[int, ...]:
         canary = self.cluster.canary

@@ -22,7 +22,8 @@ from e2e.lab.reference import Reference, failing, good
 from e2e.lab.system import ensure_packages
 
 CANARY = Path(__file__).with_name("canary.yaml")
-NAME = "demo"
+NAME = os.environ.get("DEMO_NAME", "demo")
+"""Of the lab: two demos can run side by side under two names."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

@@ -103,10 +103,13 @@ class Reference:
         self.lab.apply(FLEET / "clusters/my-cluster/flux-system/gotk-sync.yaml")
 
     def wait(self, timeout: float = 60) -> None:
-        """Wait until Flux has applied everything, every Deployment is available and its host answers."""
+        """Wait until Flux has applied everything, every Deployment has its pods and its host answers."""
         for environment in self.environments:
             name = f"podinfo-{environment}"
             self.lab.wait_for(partial(self.flux_ready, name), timeout, f"Kustomization {name} to be ready")
+            self.lab.wait_for(
+                partial(self._scaled, environment), timeout, f"the HPA of {environment} to reach its floor"
+            )
             self.lab.await_host(HOSTS[environment], timeout)
 
     def push(self, release: Release, *, reconcile: bool = True) -> str:
@@ -125,6 +128,12 @@ class Reference:
         """Whether a Kustomization in flux-system is ready at its present generation."""
         status = self.lab.get("kustomization", name, "--namespace=flux-system").get("status", {})
         return any(row["type"] == "Ready" and row["status"] == "True" for row in status.get("conditions", []))
+
+    def _scaled(self, environment: str) -> bool:
+        """Whether the pods are there that the HPA asks for at the least: it looks only every 15 s."""
+        floor = self.lab.get("hpa", "podinfo", f"--namespace={environment}")["spec"]["minReplicas"]
+        status = self.deployment(environment).get("status", {})
+        return bool(status.get("availableReplicas", 0) >= floor)
 
     def _fleet(self) -> Mapping[str, str]:
         """The platform's repository, with the overlays of the environments wanted."""
