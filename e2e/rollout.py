@@ -26,6 +26,7 @@ ANALYSIS: dict[str, Any] = {
     "metrics": [
         {"name": "request-success-rate", "interval": "10s", "thresholdRange": {"min": 99}},
         {"name": "request-duration", "interval": "10s", "thresholdRange": {"max": 2000}},
+        {"name": "controllers-up", "query": "sum(up{job='ingress-nginx'})", "thresholdRange": {"min": 1}},
     ],
 }
 

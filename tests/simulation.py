@@ -860,7 +860,7 @@ class Promises:
         before, weight = self._written, int(new["metadata"]["annotations"][names.NGINX_CANARY_WEIGHT])
         if weight > self.cluster.weight:
             self._weight_rises(before, weight)
-        self._require(weight in (0, before) or weight > before, "a weight falls to something else than 0")
+        self._require(weight in (0, before) or weight > self.cluster.weight, "a weight falls to something else than 0")
         if weight != before or old is None:
             self.order.append(f"weight {weight}")
         self._written = weight
