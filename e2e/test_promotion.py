@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from math import sqrt
 
 import pytest
 
@@ -12,6 +13,9 @@ from e2e.lab.load import by_message, summarize
 from e2e.rollout import NAMESPACE, Rollouts
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
+
+FIVE_SIGMA = 5
+"""How far a share may be from what was asked, in standard deviations of so many independent draws."""
 
 FIVE_STEPS = [{"weight": weight, "for": "3s"} for weight in (5, 10, 20, 35, 50)]
 
@@ -40,7 +44,7 @@ def test_a_pushed_release_is_promoted_in_steps_and_no_request_fails(
     summary = load.summary()
     assert summary.failed == 0, str(summary)
     share = summarize(load.between(load.marks["at 50 %"] + 5, load.marks["promoting"])).shares[release.message]
-    assert 44 < share.percent < 56, str(share)
+    assert abs(share.percent - 50) < FIVE_SIGMA * 50 / sqrt(share.count / (share.percent / 100)), str(share)
     requests = rollouts.requests(begun)
     record_property("user requests failed in a promotion", f"{summary.failed} of {summary.total}")
     record_property("share of the canary in the step of 50 %", f"{share.percent:.1f} %")

@@ -7,14 +7,14 @@ Every request is numbered, so that a test can let something happen just before t
 ends the pass as the death of the process would, for nothing is remembered between two passes but what the API server
 has.
 
-`Promises` states the invariants of the design in terms of this cluster, not of the engine's World: it looks at each
-write as it arrives, and knows what was promised to users rather than how it is kept.
+`tests.promises` states the invariants of the design in terms of this cluster, not of the engine's World, and looks at
+each write as it arrives.
 """
 
 import hashlib
 import heapq
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import partial
@@ -47,7 +47,7 @@ from canary.kube.resources import DEPLOYMENTS, Resource
 from canary.model import names, reasons
 from canary.model.duration import format_time
 from canary.model.measurement import Measured, NoData, ProviderError, Sample
-from canary.model.spec import Metric, parse_spec
+from canary.model.spec import Metric
 from canary.model.status import Phase, Status, dump_status, parse_status
 from canary.model.template import Json, template_hash
 from canary.model.workload import ReplicaSet, Workload
@@ -55,8 +55,8 @@ from canary.operator.observe import Observer
 from canary.routing import Network
 from canary.routing.ingress_nginx import IngressNginx
 from tests.manifests import APP, START, canary_object, deployment, endpoint_slice, ingress, service, template
+from tests.promises import TWIN, Promises
 
-TWIN = f"{APP}-canary"
 FLUX = {names.FLUX_KUSTOMIZE_NAME: "apps", names.FLUX_KUSTOMIZE_NAMESPACE: "flux-system"}
 OPERATOR = "system:serviceaccount:fluxcanary-system:fluxcanary"
 
@@ -65,11 +65,7 @@ SPEC: Mapping[str, Any] = {
     "analysis": {"interval": "10s"},
 }
 
-INGRESS_SETTLES = timedelta(seconds=3.5)
-"""As measured on ingress-nginx: until then a worker may still send requests by the old weight."""
-
 RETRY = timedelta(seconds=1)
-TOO_MANY_PASSES_AT_ONCE = 40
 
 _T = TypeVar("_T")
 
@@ -123,14 +119,6 @@ class Lost(Exception):
 
 class Conflicting(Lost):
     """409: what the write was conditioned on has changed."""
-
-
-class Spinning(AssertionError):
-    """The operator is called again and again, and time does not pass."""
-
-
-class BrokenPromise(AssertionError):
-    """What the design promises did not hold."""
 
 
 @dataclass
@@ -374,7 +362,7 @@ class Cluster:
 
     def assert_nothing_left(self) -> None:
         """No object of a rollout, no traffic, no mark on the target."""
-        assert self.weight == 0
+        assert (self.weight, self.status.weight) == (0, 0)
         assert self.copies == set()
         assert APP not in self.deployments or self.target.verdict is None
 
@@ -629,6 +617,7 @@ class Cluster:
             case MarkVerdict(failure):
                 if seen.resource_version != metadata["resourceVersion"]:
                     raise Conflicting("the Deployment has changed")
+                self.promises.marked(failed=failure is not None)
                 others = [c for c in now["status"].get("conditions", ()) if c["type"] != names.VERDICT_CONDITION]
                 ours = {"type": names.VERDICT_CONDITION, "status": "True"}
                 marks = [{**ours, "reason": failure.reason, "message": failure.message}] if failure else []
@@ -689,7 +678,9 @@ class Cluster:
             self.promises.rolls_out(name)
             self.replica_sets[name] = _Pods(pod_template, 1)
         if self.now >= self._rolling[1] + self.roll_takes and self._versions[name].rolls_out:
-            self.replica_sets = {name: _Pods(pod_template, replicas)}
+            for pods in self.replica_sets.values():
+                pods.count = 0
+            self.replica_sets[name] = _Pods(pod_template, replicas)
             self._rolling = None
 
     def _report_stable(self, target: Json, name: str, replicas: int) -> None:
@@ -741,157 +732,6 @@ class Cluster:
         if self.deployments[name]["status"] != status:
             self.deployments[name] = {**self.deployments[name], "status": status}
             self._bump(self.deployments, name)
-
-
-@dataclass
-class Promises:
-    """S1 to S7 of the design, as a user would state them; each write is looked at as it arrives."""
-
-    cluster: Cluster
-    _weight_since: datetime = START
-    """When the canary's routes were written last."""
-    _seen: tuple[int, int] = (0, 0)
-    """Ready pods of the canary and of stable when the pass began."""
-    _seen_weights: tuple[int, ...] = ()
-    """The steps of the spec when the pass began."""
-    _written: int = 0
-    """The weight that the operator wrote last; what humans do to a route is theirs."""
-    _reached: int = 0
-    """The highest one of this attempt: a canary that somebody deleted may come back to it."""
-    _intended: tuple[int, int] = (0, 0)
-    """The weight in the status, and the pass that wrote it."""
-    _sampled: bool = False
-    """Whether good measurements were taken in this pass."""
-    _failed: str | None = None
-    """The template that failed last, until somebody pushes another."""
-    _at_once: int = 0
-    order: list[str] = field(default_factory=list)
-    """What was written, in order."""
-
-    def time_passes(self) -> None:
-        """The clock moved."""
-        self._at_once = 0
-
-    def pass_begins(self) -> None:
-        """L1: it must not spin."""
-        self._at_once += 1
-        if self._at_once > TOO_MANY_PASSES_AT_ONCE:
-            raise Spinning(str(self.cluster))
-        self._seen = (self.cluster.canary_available, self.cluster.stable_available)
-        self._seen_weights = self._weights()
-        self._sampled = False
-
-    def pushed(self) -> None:
-        """A new template may be tried, even one that failed before."""
-        self._failed = None
-
-    def released(self) -> None:
-        """The Canary gives the target back: what is held rolls out unjudged, as the user asked for."""
-        self._require(self.cluster.weight == 0 and not self.cluster.copies, "the target is given back before the end")
-
-    def samples_taken(self, elapsed: timedelta) -> None:
-        """S3: no sample is older than the weight that it speaks for, settled."""
-        since = self.cluster.now - elapsed
-        self._require(since >= self._weight_since + INGRESS_SETTLES, "samples from before the weight was in effect")
-        version = self.cluster.canary_version
-        assert version is not None, "something is measured, so it runs"
-        self._sampled = (self.cluster.scrapes_fail or version.verdict) is Verdict.PASS
-
-    def status_written(self, old: Status, new: Status) -> None:
-        """S3 and S6: what is decided has grounds."""
-        going_on = old.phase is Phase.PROGRESSING and new.template == old.template
-        if going_on and old.step and (new.step > old.step or new.phase is Phase.PROMOTING):
-            spec = parse_spec((self.cluster.canary or {})["spec"])
-            self._require(self._sampled, "goes on without good measurements")
-            held = self.cluster.now - self._weight_since
-            self._require(held >= spec.steps[min(old.step, len(spec.steps)) - 1].hold, "goes on before its time")
-            self._require(self.cluster.weight == old.weight, "goes on before its weight was in effect")
-        if new.phase is Phase.PROMOTING and old.phase is Phase.PROGRESSING:
-            self._require(old.step == old.steps and new.template == old.template, "is promoted before its last step")
-        if new.phase is Phase.FAILED and old.phase is Phase.PROGRESSING:
-            self._failed = new.template
-        elif new.phase in (Phase.PROGRESSING, Phase.PROMOTING):
-            self._require(new.template != self._failed, "a failed template is tried again")
-        self._require(new.weight in (0, old.weight, *self._weights()), "a weight that is nobody's step")
-        if new.weight != self._intended[0]:
-            self._intended = (new.weight, self.cluster.passes)
-        self._reached = self._reached if new.step else 0
-        self.order.append(f"phase {new.phase} step {new.step}")
-
-    def applied(self, kind: str, manifest: Json, old: Json | None) -> None:
-        """S5 and S10: only our own objects. S2: a new template comes in at no weight."""
-        name = manifest["metadata"]["name"]
-        ours = old is None or names.CANARY_LABEL in old["metadata"]["labels"]
-        self._require(name == TWIN and ours, f"{kind} {name} is not ours")
-        if kind == "Ingress":
-            self._weight_written(old, manifest)
-        if kind == "Deployment" and old and old["spec"]["template"] != manifest["spec"]["template"]:
-            self._require(self._nothing_arrives(), "a template that was not judged gets requests")
-
-    def deleted(self, kind: str, obj: Json) -> None:
-        """S7: nothing that may still get requests goes, and nothing of others."""
-        self._require(names.CANARY_LABEL in obj["metadata"]["labels"], f"{kind} {obj['metadata']['name']} is not ours")
-        self._require(self._nothing_arrives(), f"the canary's {kind} is deleted while requests may arrive")
-        self.order.append(f"delete {kind}")
-
-    def rolls_out(self, name: str) -> None:
-        """S4: stable gets a template only for cause, and never a bad one."""
-        cluster = self.cluster
-        guarded = names.GUARD_LABEL in cluster.deployments[APP]["metadata"]["labels"]
-        if not guarded or not cluster.ever_served():
-            return
-        decided = cluster.phase is Phase.PROMOTING and cluster.status.template == name
-        suspended = cluster.status.suspended_phase is Phase.PROMOTING and cluster.status.template == name
-        self._require(decided or suspended, f"version {cluster.version_of(name).name} reaches stable unjudged")
-        self._require(cluster.version_of(name).verdict is not Verdict.FAIL, "a bad version reaches stable")
-
-    def finalizer_set(self, *, present: bool) -> None:
-        """S12: the Canary goes last."""
-        if not present:
-            cluster = self.cluster
-            target = cluster.deployments.get(APP)
-            self._require(not cluster.copies, "the Canary goes before its objects")
-            self._require(
-                target is None or target["metadata"]["labels"].get(names.GUARD_LABEL) != APP, "the guard label is left"
-            )
-        self.order.append(f"finalizer {'on' if present else 'off'}")
-
-    def _weight_written(self, old: Json | None, new: Json) -> None:
-        before, weight = self._written, int(new["metadata"]["annotations"][names.NGINX_CANARY_WEIGHT])
-        if weight > self.cluster.weight:
-            self._weight_rises(before, weight)
-        self._require(weight in (0, before) or weight > self.cluster.weight, "a weight falls to something else than 0")
-        if weight != before or old is None:
-            self.order.append(f"weight {weight}")
-        self._written = weight
-        self._reached = max(self._reached, weight)
-        self._weight_since = self.cluster.now
-
-    def _weight_rises(self, before: int, weight: int) -> None:
-        """S1, S2, S3: one step at a time, written down before, and both sides can answer."""
-        canary, stable = self._seen
-        status = self.cluster.status
-        intended, when = self._intended
-        self._require(canary > 0, "requests go to a canary that is not ready")
-        self._require(stable > 0, "stable cannot answer")
-        self._require(status.phase is Phase.PROGRESSING, f"the weight rises in phase {status.phase}")
-        self._require(intended == weight and when < self.cluster.passes, "the weight was not written down before")
-        weights = (0, *self._seen_weights)
-        self._require(weight in weights, "a weight that is nobody's step")
-        next_step = weights[weights.index(weight) - 1] in (before, self.cluster.weight)
-        self._require(weight <= self._reached or next_step, f"the weight rises from {before} to {weight}")
-
-    def _weights(self) -> tuple[int, ...]:
-        canary = self.cluster.canary
-        return tuple(step.weight for step in parse_spec(canary["spec"]).steps) if canary else ()
-
-    def _nothing_arrives(self) -> bool:
-        settled = TWIN not in self.cluster.ingresses or self.cluster.now >= self._weight_since + INGRESS_SETTLES
-        return self.cluster.weight == 0 and settled
-
-    def _require(self, kept: bool, broken: str) -> None:
-        if not kept:
-            raise BrokenPromise(f"{broken}: {self.cluster}")
 
 
 class _Refused(Exception):

@@ -70,10 +70,17 @@ class IngressNginx:
     def routes(
         self, network: Network, canary: Identity, traffic: Traffic | Finding, weight: int, now: datetime
     ) -> tuple[Json, ...]:
-        """One canary Ingress beside each of stable's; only those that exist already when the weight becomes 0."""
-        if weight and not isinstance(traffic, Finding):
-            return tuple(self._route(ingress, canary, traffic, weight, now) for ingress in _stable(network, traffic))
-        return tuple(_reweighted(ingress, canary, weight, now) for ingress in _owned(network.ingresses, canary))
+        """One canary Ingress beside each of stable's; only those that exist already when the weight becomes 0.
+
+        One that no longer is beside any of stable's gets no share.
+        """
+        live = _owned(network.ingresses, canary)
+        if isinstance(traffic, Finding) or not weight:
+            return tuple(_reweighted(ingress, canary, weight, now) for ingress in live)
+        routes = tuple(self._route(ingress, canary, traffic, weight, now) for ingress in _stable(network, traffic))
+        wanted = {route["metadata"]["name"] for route in routes}
+        left = (ingress for ingress in live if ingress["metadata"]["name"] not in wanted)
+        return (*routes, *(_reweighted(ingress, canary, 0, now) for ingress in left))
 
     def _problem(
         self, network: Network, ingresses: list[Json], wanted: Target, target: Workload, services: list[str]
@@ -100,14 +107,16 @@ class IngressNginx:
 
     def _is_complete(self, network: Network, traffic: Traffic, live: list[Json]) -> bool:
         found = {ingress["metadata"]["name"]: ingress for ingress in live}
-        if len({_weight(ingress) for ingress in live}) > 1:
+        stable = {names.canary_name(ingress["metadata"]["name"]): ingress for ingress in _stable(network, traffic)}
+        if any(_weight(ingress) for name, ingress in found.items() if name not in stable):
             return False
-        stable = _stable(network, traffic)
-        return len(stable) == len(found) and all(
-            (route := found.get(names.canary_name(ingress["metadata"]["name"]))) is not None
+        if len({_weight(ingress) for name, ingress in found.items() if name in stable}) > 1:
+            return False
+        return bool(stable) and all(
+            (route := found.get(name)) is not None
             and route["spec"].get("rules") == _canary_rules(ingress, traffic)
             and _is_canary(route)
-            for ingress in stable
+            for name, ingress in stable.items()
         )
 
     def _route(self, stable: Json, canary: Identity, traffic: Traffic, weight: int, now: datetime) -> Json:

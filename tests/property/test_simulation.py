@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from analysis.verdict import Verdict
 from canary.model.status import Phase
 from tests.manifests import APP
-from tests.simulation import BAD, BROKEN, TWIN, UNKNOWN, V1, V2, V3, Cluster, Loss, Version
+from tests.promises import TWIN
+from tests.simulation import BAD, BROKEN, UNKNOWN, V1, V2, V3, Cluster, Loss, Version
 
 VERSIONS = {version.name: version for version in (V1, V2, V3, BAD, BROKEN, UNKNOWN)}
 GOOD = {V1.name, V2.name, V3.name}
@@ -85,7 +86,7 @@ def held(cluster: Cluster) -> Version:
     return next(version for version in VERSIONS.values() if version.hash == cluster.target.template_hash)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(HAPPENING, max_size=12))
 @example([Happening("push bad", 0), Happening("suspend", 17), Happening("push 2", 1), Happening("resume", 90)])
 @example([Happening("push 2", 0), Happening("push 3", 37, midway=True), Happening("push 1", 4, midway=True)])
@@ -110,7 +111,7 @@ def test_whatever_happens_it_ends_at_rest_with_nothing_left(story: list[Happenin
         assert last.name in GOOD
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(HAPPENING, max_size=6))
 def test_whatever_happened_the_next_good_version_just_works(story: list[Happening]) -> None:
     cluster = Cluster().run()
@@ -126,7 +127,7 @@ def test_whatever_happened_the_next_good_version_just_works(story: list[Happenin
     cluster.assert_quiet()
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(HAPPENING, max_size=6))
 def test_whatever_happened_the_canary_can_be_deleted(story: list[Happening]) -> None:
     cluster = Cluster().run()

@@ -10,7 +10,8 @@ import pytest
 
 from canary.model.status import Phase
 from tests.manifests import APP
-from tests.simulation import BAD, TWIN, V1, V2, V3, Cluster, Loss, Version
+from tests.promises import TWIN
+from tests.simulation import BAD, V1, V2, V3, Cluster, Loss, Version
 
 LATER = 3
 """Requests after the end of a rollout that are points, too: what comes then finds it at rest."""
@@ -166,6 +167,7 @@ def test_suspended_nothing_goes_on_and_resumed_it_ends_as_it_would_have(
         assert cluster.weight <= cluster.status.weight, number
         cluster.set_spec(suspend=False)
         assert end(cluster.run()) == expected, number
+        assert cluster.status.suspended_phase is None
 
 
 def test_a_rollback_that_is_decided_is_done_even_when_suspended() -> None:

@@ -11,7 +11,8 @@ from canary.engine.winddown import SETTLE
 from canary.model import names, reasons
 from canary.model.status import Phase
 from tests.manifests import APP, deployment, ingress, service
-from tests.simulation import BAD, BROKEN, TWIN, UNKNOWN, V1, V2, V3, Cluster, Version
+from tests.promises import TWIN
+from tests.simulation import BAD, BROKEN, UNKNOWN, V1, V2, V3, Cluster, Version
 
 DEADLINE = timedelta(minutes=10)
 """The default of progressDeadlineSeconds."""
@@ -70,6 +71,69 @@ def test_a_share_of_a_good_version_is_not_held_much_longer_than_asked() -> None:
     assert begun is not None
     # ready after 3 s, two shares of 20 and 30 s, each settled, and pods for the second one in between
     assert cluster.now - begun <= timedelta(seconds=3 + 20 + 3 + 30) + 2 * SETTLE
+
+
+def test_a_hold_that_is_no_multiple_of_the_interval_ends_in_time() -> None:
+    cluster = adopted(spec={"steps": [{"weight": 10, "for": "25s"}]})
+    cluster.push(V2)
+    cluster.run_until(lambda c: c.weight == 10)
+    begun = cluster.now
+    cluster.run_until(lambda c: c.phase is Phase.PROMOTING)
+    assert cluster.now - begun == SETTLE + timedelta(seconds=25)
+
+
+def test_a_rollout_may_take_longer_than_the_deadline_as_long_as_it_moves() -> None:
+    steps = [{"weight": weight, "for": "20s"} for weight in (10, 20, 30, 40)]
+    cluster = adopted(spec={"steps": steps, "progressDeadlineSeconds": 30})
+    cluster.push(V2)
+    cluster.run()
+    assert_at_rest(cluster, Phase.SUCCEEDED, V2)
+
+
+def test_each_step_is_told_by_one_event_and_none_is_a_warning() -> None:
+    cluster = adopted()
+    cluster.events.clear()
+    cluster.push(V2)
+    cluster.run()
+    assert [event.reason for event in cluster.events] == [
+        reasons.NEW_REVISION,
+        reasons.WEIGHT_CHANGED,
+        reasons.WEIGHT_CHANGED,
+        reasons.PROMOTING,
+        reasons.PROMOTED,
+    ]
+    assert not any(event.warning for event in cluster.events)
+
+
+def test_it_has_succeeded_only_when_nothing_is_left() -> None:
+    cluster = adopted()
+    cluster.push(V2)
+    cluster.run_until(lambda c: c.phase is Phase.SUCCEEDED)
+    cluster.assert_nothing_left()
+
+
+def test_a_version_that_served_once_and_no_longer_does_is_judged_again() -> None:
+    cluster = adopted()
+    cluster.push(V2)
+    cluster.run()
+    cluster.push(V1)
+    cluster.run_until(lambda c: c.weight == 50)
+    cluster.run()
+    assert_at_rest(cluster, Phase.SUCCEEDED, V1)
+
+
+def test_going_back_takes_the_traffic_away_before_the_pause_and_says_so() -> None:
+    cluster = adopted()
+    cluster.push(V2)
+    cluster.run_until(lambda c: c.weight == 10)
+    cluster.events.clear()
+    before = len(cluster.requests)
+    cluster.push(V1)
+    cluster.run()
+    written = cluster.requests[before:]
+    assert written.index("weight 0") < written.index("LiftPause")
+    assert [event.reason for event in cluster.events] == [reasons.REVERTED]
+    assert_at_rest(cluster, Phase.INITIALIZED, V1)
 
 
 def test_the_canary_grows_with_its_share() -> None:
@@ -212,6 +276,15 @@ class TestRollback:
         assert cluster.now - failed_at <= timedelta(seconds=1)
         cluster.run()
         assert cluster.target.verdict is None
+
+    def test_flux_is_not_told_that_the_next_template_failed(self) -> None:
+        cluster = adopted()
+        cluster.push(BAD)
+        cluster.run()
+        told = cluster.requests.count("MarkVerdict")
+        cluster.push(V2)
+        cluster.run()
+        assert cluster.requests.count("MarkVerdict") == told
 
     def test_the_traffic_is_off_before_flux_is_told(self) -> None:
         cluster = adopted()
@@ -414,6 +487,27 @@ class TestPromotion:
         cluster.push(V3)
         cluster.run()
         assert_at_rest(cluster, Phase.SUCCEEDED, V3)
+
+    def test_a_newer_template_is_no_loss_of_the_hold(self) -> None:
+        cluster = adopted()
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.phase is Phase.PROMOTING)
+        cluster.run_until(lambda c: not c.target.paused)
+        cluster.events.clear()
+        cluster.push(V3)
+        cluster.run()
+        assert_at_rest(cluster, Phase.SUCCEEDED, V3)
+        assert cluster.events[0].reason == reasons.NEW_REVISION
+        assert reasons.TARGET_NOT_HELD not in [event.reason for event in cluster.events]
+
+    def test_the_target_recreated_meanwhile_with_something_else_is_a_loss_of_the_hold(self) -> None:
+        cluster = adopted()
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.phase is Phase.PROMOTING)
+        cluster.create_target(V3)
+        cluster.run()
+        assert_at_rest(cluster, Phase.INITIALIZED, V3)
+        assert cluster.events[-1].reason == reasons.TARGET_NOT_HELD
 
     def test_the_target_recreated_meanwhile_finishes_it(self) -> None:
         cluster = adopted()

@@ -73,7 +73,8 @@ class TestDiscover:
             service("manual", {}),
             service("stricter", {"app": APP, "x": "y"}),
         )
-        traffic = found(network(ingress(), ingress("other", path("other")), services=(service(), *others)))
+        at = network(ingress(), ingress("other", path("other"), path("manual", "/m")), services=(service(), *others))
+        traffic = found(at)
         assert [each["metadata"]["name"] for each in traffic.services] == ["podinfo"]
         assert {backend.ingress for backend in traffic.backends} == {"podinfo"}
 
@@ -334,10 +335,22 @@ class TestObserve:
         at = network(ingress())
         assert not ROUTER.observe(network(ingress(), *old), CANARY, found(at)).complete
 
-    def test_a_route_too_many_is_not_complete(self) -> None:
+    def test_a_route_too_many_is_not_complete_until_it_has_no_share(self) -> None:
+        """An Ingress of stable's was deleted, or is no longer named in the spec, in mid-rollout."""
         both = network(ingress("public"), ingress("internal", host="internal.example"))
-        at = network(ingress("public"))
-        assert not ROUTER.observe(network(ingress("public"), *routed(both)), CANARY, found(at)).complete
+        one = network(ingress("public"), *routed(both))
+        assert not ROUTER.observe(one, CANARY, found(one)).complete
+        after = ROUTER.routes(one, CANARY, found(one), 10, START)
+        assert [route["metadata"]["annotations"][names.NGINX_CANARY_WEIGHT] for route in after] == ["10", "0"]
+        mended = network(ingress("public"), *(live(route) for route in after))
+        seen = ROUTER.observe(mended, CANARY, found(mended))
+        assert (seen.complete, seen.weight) == (True, 10)
+
+    def test_a_route_that_no_longer_is_a_canarys_is_not_complete(self) -> None:
+        at = network(ingress())
+        (route,) = routed(at)
+        route["metadata"]["annotations"][names.NGINX_CANARY] = "false"
+        assert not ROUTER.observe(network(ingress(), route), CANARY, found(at)).complete
 
     def test_without_stable_nothing_is_complete_and_the_weight_is_still_seen(self) -> None:
         route = ROUTER.observe(network(*routed(network(ingress()))), CANARY, GONE)

@@ -1,0 +1,198 @@
+"""Single looks at Worlds that the simulated cluster does not come to."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+
+from canary.engine.decision import Apply, AskSamples, Decision, MarkVerdict, SetFinalizer, SetWeight, Unguard
+from canary.engine.plan import plan
+from canary.engine.winddown import SETTLE
+from canary.engine.world import Finding, World
+from canary.model import names, reasons
+from canary.model.measurement import Measured, NoData, Sample
+from canary.model.spec import BUILTIN_METRICS, REQUEST_DURATION, REQUEST_SUCCESS_RATE
+from canary.model.status import Phase, Status
+from canary.model.traffic import Route
+from canary.model.workload import Workload
+from tests.manifests import CANARY, COPIES, START, TRAFFIC, canary_workload, deployment, route, service, template, world
+
+HELD = Workload(deployment(pods=template("podinfo:2"), paused=True))
+TWIN = canary_workload(HELD, replicas=2)
+LONG_AGO = START - timedelta(minutes=5)
+
+
+def rollout(**fields: Any) -> World:
+    """Step 1 of 2 at 10 % has been in effect for five minutes."""
+    status = Status(
+        phase=Phase.PROGRESSING,
+        step=1,
+        steps=2,
+        weight=10,
+        template=HELD.template_hash,
+        progressed_at=LONG_AGO,
+        observed_generation=1,
+    )
+    ready: dict[str, Any] = {
+        "status": status,
+        "target": HELD,
+        "workload": TWIN,
+        "route": route(10, since=LONG_AGO),
+        "copies": COPIES,
+    }
+    return world(**ready | fields)
+
+
+def decided(at: World) -> Decision:
+    answer = plan(at)
+    assert isinstance(answer, Decision), answer
+    return answer
+
+
+def reason(decision: Decision, type_: str = "Reconciling") -> str | None:
+    condition = decision.status.condition(type_)
+    return condition.reason if condition else None
+
+
+class TestBeforeTheFirstShare:
+    AT_0 = replace(rollout().status, step=0, weight=0)
+
+    def test_services_without_endpoints_are_waited_for(self) -> None:
+        decision = decided(rollout(status=self.AT_0, route=route(endpoints=False)))
+        assert decision.actions == ()
+        assert decision.status.step == 0
+        assert reason(decision) == reasons.CANARY_NOT_READY
+
+    def test_an_older_share_settles_at_0_first(self) -> None:
+        decision = decided(rollout(status=self.AT_0, route=route(0, since=START - timedelta(seconds=1))))
+        assert decision.status.step == 0
+        assert decision.after == SETTLE - timedelta(seconds=1)
+
+    def test_the_share_is_written_down_and_nothing_is_done_yet(self) -> None:
+        decision = decided(rollout(status=self.AT_0, route=route()))
+        assert (decision.status.step, decision.status.weight) == (1, 10)
+        assert decision.actions == ()
+        assert decision.after == timedelta()
+
+
+class TestRoutesAreAsTheyShouldBe:
+    @pytest.mark.parametrize(
+        "broken", [route(10, LONG_AGO, complete=False), route(9, LONG_AGO), route()], ids=["part", "other", "none"]
+    )
+    def test_or_they_are_written_again(self, broken: Route) -> None:
+        decision = decided(rollout(route=broken))
+        assert decision.actions == (SetWeight(10),)
+        assert decision.after == SETTLE
+
+    @pytest.mark.parametrize(
+        "spoilt",
+        [
+            {"selector": {"app": "somebody-else"}},
+            {"ports": [{"port": 1, "targetPort": 2}]},
+            {"ports": []},
+        ],
+        ids=["selector", "port", "no-ports"],
+    )
+    def test_services_that_lead_elsewhere_are_applied_again(self, spoilt: dict[str, Any]) -> None:
+        (twin,) = route().services
+        found = {**twin, "spec": {**twin["spec"], **spoilt}}
+        decision = decided(rollout(route=route(10, LONG_AGO, services=(found,))))
+        applied = [action.manifest for action in decision.actions if isinstance(action, Apply)]
+        assert twin in applied
+        sizes = [manifest["spec"]["replicas"] for manifest in applied if manifest["kind"] == "Deployment"]
+        assert sizes == [2], "a canary with a share does not shrink, though one pod would do for 10 %"
+
+    def test_what_the_api_server_adds_to_a_service_is_no_difference(self) -> None:
+        (twin,) = route().services
+        ports = [{**port, "protocol": "TCP", "nodePort": 30080} for port in twin["spec"]["ports"]]
+        found = {**twin, "spec": {**twin["spec"], "ports": ports, "clusterIP": "10.0.0.9", "sessionAffinity": "None"}}
+        assert isinstance(plan(rollout(route=route(10, LONG_AGO, services=(found,)))), AskSamples)
+
+    def test_a_target_port_that_is_not_said_is_the_port(self) -> None:
+        stable = service(ports=[{"port": 9898}])
+        traffic = replace(TRAFFIC, services=(stable,))
+        settled = route(10, LONG_AGO, traffic=traffic)
+        (twin,) = settled.services
+        found = {**twin, "spec": {**twin["spec"], "ports": [{"port": 9898, "targetPort": 9898}]}}
+        at = rollout(traffic=traffic, route=replace(settled, services=(found,)))
+        assert isinstance(plan(at), AskSamples)
+
+
+class TestEvidence:
+    def test_is_asked_for_over_the_time_that_the_share_was_in_effect(self) -> None:
+        question = plan(rollout())
+        assert isinstance(question, AskSamples)
+        assert [metric.name for metric in question.metrics] == list(BUILTIN_METRICS)
+        assert question.elapsed == timedelta(minutes=5) - SETTLE
+
+    def test_no_data_with_other_numbers_than_before_is_not_written_again(self) -> None:
+        def samples(duration: float) -> dict[str, Sample]:
+            return {REQUEST_SUCCESS_RATE: NoData("no requests"), REQUEST_DURATION: Measured(duration, 0.0)}
+
+        first = decided(rollout(samples=samples(100.0)))
+        assert reason(first) == reasons.CHECKS_INCONCLUSIVE
+        second = decided(rollout(status=first.status, samples=samples(200.0)))
+        assert second.status == first.status
+
+    def test_a_share_is_judged_while_stable_is_down(self) -> None:
+        down = Workload(deployment(pods=HELD.template, paused=True, status={"availableReplicas": 0}))
+        assert isinstance(plan(rollout(target=down)), AskSamples)
+        bad: dict[str, Sample] = {name: Measured(1e9 if "duration" in name else 0.0, 0.0) for name in BUILTIN_METRICS}
+        assert decided(rollout(target=down, samples=bad)).status.failed_checks == 1
+
+    def test_good_news_while_stable_is_down_change_no_weight(self) -> None:
+        down = Workload(deployment(pods=HELD.template, paused=True, status={"availableReplicas": 0}))
+        good: dict[str, Sample] = {name: Measured(100.0, 0.0) for name in BUILTIN_METRICS}
+        decision = decided(rollout(target=down, samples=good))
+        assert (decision.status.step, decision.status.weight) == (1, 10)
+        assert reason(decision) == reasons.STABLE_NOT_READY
+
+
+class TestApplyingCopies:
+    def test_others_are_not_forced_away_and_our_own_are(self) -> None:
+        at_0 = replace(rollout().status, step=0, weight=0)
+        fresh = decided(rollout(status=at_0, workload=None, route=route(), copies=()))
+        again = decided(rollout(status=at_0, workload=None, route=route()))
+        assert [action.force for action in fresh.actions if isinstance(action, Apply)] == [False, False]
+        assert [action.force for action in again.actions if isinstance(action, Apply)] == [True, True]
+
+
+class TestGivingBack:
+    DELETED = replace(CANARY, deleting=True)
+    MARKED: ClassVar[dict[str, Any]] = {"conditions": [{"type": "Stalled", "status": "True", "message": "rolled back"}]}
+
+    def test_one_that_was_never_finalized_does_nothing(self) -> None:
+        decision = decided(world(canary=replace(self.DELETED, finalized=False)))
+        assert (decision.actions, decision.after) == ((), None)
+
+    def test_its_mark_goes_then_its_label_then_its_finalizer(self) -> None:
+        marked = Workload(deployment(status=self.MARKED))
+        assert decided(world(canary=self.DELETED, target=marked)).actions == (MarkVerdict(None),)
+        assert decided(world(canary=self.DELETED)).actions == (Unguard("7"),)
+        free = Workload(deployment(guard=None))
+        assert decided(world(canary=self.DELETED, target=free)).actions == (SetFinalizer(present=False),)
+
+    def test_a_target_of_an_older_canary_keeps_its_mark_and_its_label(self) -> None:
+        theirs = Workload(deployment(guard="older", status=self.MARKED))
+        decision = decided(world(canary=self.DELETED, target=theirs, rival="older"))
+        assert decision.actions == (SetFinalizer(present=False),)
+
+    def test_it_needs_neither_a_spec_nor_routes_of_stable(self) -> None:
+        broken = Finding(reasons.INVALID_SPEC, "no")
+        at = rollout(canary=self.DELETED, spec=broken, traffic=broken, target=None, workload=None)
+        assert decided(at).actions == (SetWeight(0),)
+
+
+def test_a_rival_is_left_alone() -> None:
+    unguarded = Workload(deployment(guard="older"))
+    decision = decided(world(rival="older", target=unguarded))
+    assert decision.actions == ()
+    assert reason(decision, "Stalled") == reasons.TARGET_IN_USE
+
+
+def test_a_target_that_lost_its_label_gets_it_again() -> None:
+    lost = Workload(deployment(guard=None))
+    decision = decided(world(target=lost, status=Status(phase=Phase.INITIALIZED)))
+    assert [type(action).__name__ for action in decision.actions] == ["Guard"]
+    assert names.GUARD_LABEL not in lost.manifest["metadata"]["labels"]
