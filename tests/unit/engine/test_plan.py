@@ -12,7 +12,7 @@ from canary.engine.winddown import SETTLE
 from canary.engine.world import Finding, World
 from canary.model import names, reasons
 from canary.model.measurement import Measured, NoData, Sample
-from canary.model.spec import BUILTIN_METRICS, REQUEST_DURATION, REQUEST_SUCCESS_RATE
+from canary.model.spec import BUILTIN_METRICS, REQUEST_DURATION, REQUEST_SUCCESS_RATE, CanarySpec, Step, Target
 from canary.model.status import Phase, Status
 from canary.model.traffic import Route
 from canary.model.workload import Workload
@@ -147,6 +147,20 @@ class TestEvidence:
         decision = decided(rollout(target=down, samples=good))
         assert (decision.status.step, decision.status.weight) == (1, 10)
         assert reason(decision) == reasons.STABLE_NOT_READY
+
+
+class TestEditedSteps:
+    @pytest.mark.parametrize("steps", [(Step(9), Step(50)), (Step(20),)], ids=["lower", "fewer"])
+    def test_they_begin_anew(self, steps: tuple[Step, ...]) -> None:
+        decision = decided(rollout(spec=CanarySpec(Target("podinfo"), steps)))
+        assert (decision.status.step, decision.status.weight, decision.status.steps) == (0, 0, len(steps))
+        assert decision.actions == ()
+        assert [event.message for event in decision.events] == [
+            "spec.steps was edited: beginning again with the first step"
+        ]
+
+    def test_an_edit_of_later_ones_changes_nothing_of_the_present_one(self) -> None:
+        assert isinstance(plan(rollout(spec=CanarySpec(Target("podinfo"), (Step(10), Step(20), Step(30))))), AskSamples)
 
 
 class TestApplyingCopies:

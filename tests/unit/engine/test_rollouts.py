@@ -346,6 +346,7 @@ class TestNoEvidence:
         assert stalled is not None
         assert stalled.reason == reasons.DEADLINE_EXCEEDED
         assert "holding" in stalled.message
+        assert {check.verdict for check in cluster.status.checks} == {verdict}
         cluster.run()
         assert_at_rest(cluster, Phase.FAILED, V1)
 
