@@ -21,7 +21,7 @@ USER = f"system:serviceaccount:{NAMESPACE}:fluxcanary"
 """What the API server calls the operator."""
 
 IMAGES: Mapping[str, Image] = {
-    "ghcr.io/fluxcanary/fluxcanary": {"entrypoint": [sys.executable, "-m", "canary.operator"], "cwd": str(ROOT)}
+    "fluxcanary": {"entrypoint": [sys.executable, "-m", "canary.operator"], "cwd": str(ROOT)}
 }
 
 
