@@ -100,9 +100,9 @@ SAFETY_LOOK = timedelta(seconds=30)
 """How often to look without an event while something is expected of others."""
 
 
-def told(why: Finding) -> Event:
+def told(why: Finding, *, warning: bool = False) -> Event:
     """The event that says what a condition says."""
-    return Event(why.reason, why.message)
+    return Event(why.reason, why.message, warning)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from canary.engine import conditions
-from canary.engine.decision import Answer, AskReplicaSets, Decision, Event, LiftPause, told
+from canary.engine.decision import Answer, AskReplicaSets, Decision, LiftPause, told
 from canary.engine.phases import Move, move
 from canary.engine.world import Finding, World, known_spec, known_target
 from canary.model import reasons
@@ -64,8 +64,8 @@ def lost(world: World) -> Decision:
         reasons.TARGET_NOT_HELD, f"Deployment {known_target(world).name} is not held: there is nothing to judge"
     )
     status = replace(world.status, phase=move(world.status.phase, Move.LOSE), weight=0, step=0)
-    event = Event(why.reason, why.message, warning=True)
-    return Decision(conditions.reconciling(world, status, why), events=(event,), after=timedelta())
+    events = (told(why, warning=True),)
+    return Decision(conditions.reconciling(world, status, why), events=events, after=timedelta())
 
 
 def revision_of(world: World) -> str:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from canary.engine import conditions, phases
-from canary.engine.decision import SAFETY_LOOK, Answer, Decision, Event, MarkVerdict, SetFinalizer, Unguard
+from canary.engine.decision import SAFETY_LOOK, Answer, Decision, MarkVerdict, SetFinalizer, Unguard, told
 from canary.engine.progress import deadline
 from canary.engine.winddown import no_traffic, wind_down
 from canary.engine.world import Finding, World, known_target
@@ -19,14 +19,14 @@ def blocked(world: World, problem: Finding) -> Answer:
     A share that was decided away goes all the same: that needs nothing but our own routes.
     """
     if world.status.phase is Phase.PROGRESSING and isinstance(world.spec, CanarySpec):
-        told = replace(world, status=conditions.reconciling(world, world.status, problem))
-        if late := deadline(told):
+        as_told = replace(world, status=conditions.reconciling(world, world.status, problem))
+        if late := deadline(as_told):
             return late
     if cleaning := _no_longer_wanted(world) or (world.status.phase in phases.RESTING and wind_down(world)):
         return cleaning
     known = world.status.condition(conditions.STALLED)
     new = not (known and known.reason == problem.reason)
-    events = (Event(problem.reason, problem.message, warning=True),) if new else ()
+    events = (told(problem, warning=True),) if new else ()
     return Decision(conditions.stalled(world, world.status, problem), events=events, after=SAFETY_LOOK)
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from analysis.verdict import Verdict, worst
 from canary.engine import conditions
 from canary.engine.copies import apply_canary, intact_services, wanted_replicas, wanted_services
-from canary.engine.decision import SAFETY_LOOK, Answer, AskSamples, Decision, Event, SetWeight, told
+from canary.engine.decision import SAFETY_LOOK, Answer, AskSamples, Decision, SetWeight, told
 from canary.engine.evidence import judge
 from canary.engine.held import held, lost
 from canary.engine.phases import Move, move
@@ -162,7 +162,7 @@ def _failed_check(world: World, checks: tuple[Check, ...], after: timedelta) -> 
     why = Finding(reasons.CHECKS_FAILED, f"{_at(world)}: failed check {failed} of {threshold}: {text}")
     return Decision(
         conditions.reconciling(world, world.status, why),
-        events=(Event(why.reason, why.message, warning=True),),
+        events=(told(why, warning=True),),
         after=after,
     )
 
@@ -198,8 +198,8 @@ def _fail(world: World, reason: str, text: str, checks: tuple[Check, ...]) -> De
     where = f"{_at(world)}: " if old.step else ""
     why = Finding(reason, f"{change(old)} was rolled back and stays held: {where}{text}")
     status = replace(old, phase=move(old.phase, Move.FAIL), weight=0, checks=checks or old.checks)
-    event = Event(why.reason, why.message, warning=True)
-    return Decision(conditions.stalled(world, status, why), events=(event,), after=timedelta())
+    events = (told(why, warning=True),)
+    return Decision(conditions.stalled(world, status, why), events=events, after=timedelta())
 
 
 def _wait(world: World, reason: str, text: str) -> Answer:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from canary.engine import conditions
-from canary.engine.decision import SAFETY_LOOK, Action, Answer, Decision, Event, Guard, SetFinalizer
+from canary.engine.decision import SAFETY_LOOK, Action, Answer, Decision, Guard, SetFinalizer, told
 from canary.engine.held import held, lost, revision_of
 from canary.engine.phases import Move, move
 from canary.engine.winddown import failure, mark_verdict, no_traffic, wind_down
@@ -41,7 +41,7 @@ def _initialize(world: World) -> Decision:
         return Decision(conditions.reconciling(world, world.status, why), after=SAFETY_LOOK)
     status = replace(world.status, phase=move(None, Move.ADOPT), stable_revision=revision_of(world))
     why = Finding(reasons.INITIALIZED, f"watching Deployment {known_target(world).name}: the next new template is held")
-    return Decision(conditions.ready(world, status, why), events=(Event(why.reason, why.message),))
+    return Decision(conditions.ready(world, status, why), events=(told(why),))
 
 
 def status_at_rest(world: World) -> Status:

@@ -78,6 +78,11 @@ def owner_reference(canary: Identity) -> Json:
     }
 
 
+def belongs_to(canary: Identity, obj: Json) -> bool:
+    """Whether an object was made for a rollout of this Canary."""
+    return bool((obj["metadata"].get("labels") or {}).get(names.CANARY_LABEL) == canary.name)
+
+
 def _owned(original: Json, canary: Identity) -> Json:
     metadata = original["metadata"]
     labels = _kept(metadata.get("labels") or {})

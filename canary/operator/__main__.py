@@ -113,7 +113,7 @@ class _Operator:
     def _look_at_all(self) -> int:
         canaries = list(self.cache.everywhere("Canary"))
         for canary in canaries:
-            self.queue.add((canary["metadata"]["namespace"], canary["metadata"]["name"]))
+            self.queue.add(watches.key_of(canary))
         return len(canaries)
 
     async def watch(self, stop: asyncio.Event) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from canary.engine.snapshot import belongs_to
 from canary.engine.world import Finding, Identity, ObjectRef, World
 from canary.flux.owner import owner_of
 from canary.kube.cache import Cache
@@ -83,14 +84,14 @@ class Observer:
         if target is None:
             return None
         known = self._cache.get("Deployment", canary.namespace, names.canary_name(target.name))
-        return Workload(known) if known and _belongs(known, canary) else None
+        return Workload(known) if known and belongs_to(canary, known) else None
 
     def _copies(self, canary: Identity) -> tuple[ObjectRef, ...]:
         return tuple(
             ObjectRef(kind, obj["metadata"]["name"], deleting="deletionTimestamp" in obj["metadata"])
             for kind in _DELETE_ORDER
             for obj in self._cache.list(kind, canary.namespace)
-            if kind in OURS and _belongs(obj, canary)
+            if kind in OURS and belongs_to(canary, obj)
         )
 
     def _rival(self, obj: Json) -> str | None:
@@ -132,7 +133,3 @@ def _target_name(obj: Json) -> str | None:
 
 def _age(obj: Json) -> tuple[str, str]:
     return obj["metadata"]["creationTimestamp"], obj["metadata"]["name"]
-
-
-def _belongs(obj: Json, canary: Identity) -> bool:
-    return (obj["metadata"].get("labels") or {}).get(names.CANARY_LABEL) == canary.name

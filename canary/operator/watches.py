@@ -77,11 +77,11 @@ def keys_of(kind: str, obj: Json, cache: Cache) -> Iterable[Key]:
         case "EndpointSlice":
             return [(namespace, labels[names.CANARY_LABEL])] if names.CANARY_LABEL in labels else []
         case "Canary" | "Service" | "Ingress":
-            return [_key(canary) for canary in cache.list("Canary", namespace)]
+            return [key_of(canary) for canary in cache.list("Canary", namespace)]
         case "Kustomization":
             return [key for deployment in cache.everywhere("Deployment") for key in _guarding(deployment, obj)]
         case _:
-            return [_key(canary) for canary in cache.everywhere("Canary")]
+            return [key_of(canary) for canary in cache.everywhere("Canary")]
 
 
 def register(registry: kopf.OperatorRegistry, cache: Cache, add: Callable[[Key], None]) -> None:
@@ -167,5 +167,6 @@ def _guarding(deployment: Json, kustomization: Json) -> list[Key]:
     return [(deployment["metadata"]["namespace"], canary)] if canary else []
 
 
-def _key(canary: Json) -> Key:
+def key_of(canary: Json) -> Key:
+    """What a Canary is queued under."""
     return canary["metadata"]["namespace"], canary["metadata"]["name"]

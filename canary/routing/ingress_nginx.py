@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from canary.engine.snapshot import owner_reference
+from canary.engine.snapshot import belongs_to, owner_reference
 from canary.engine.world import Finding, Identity
 from canary.model import names, reasons
 from canary.model.duration import format_time, parse_time
@@ -215,7 +215,7 @@ def _foreign(objects: Sequence[Json]) -> list[Json]:
 
 def _owned(objects: Sequence[Json], canary: Identity) -> list[Json]:
     """Those of this Canary."""
-    return [obj for obj in objects if (obj["metadata"].get("labels") or {}).get(names.CANARY_LABEL) == canary.name]
+    return [obj for obj in objects if belongs_to(canary, obj)]
 
 
 def _selects(service: Json, labels: Mapping[str, str]) -> bool:
