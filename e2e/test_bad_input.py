@@ -57,6 +57,20 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("the same weight twice", {"steps": [{"weight": 10}, {"weight": 10}]}, "spec.steps[1]"),
     ("no steps", {"steps": []}, "spec.steps"),
     ("a duration without a unit", {"steps": [{"weight": 10, "for": "60"}]}, "spec.steps[0].for"),
+    ("an age of a step", {"steps": [{"weight": 10, "for": "169h"}]}, "spec.steps[0].for"),
+    (
+        "proof sought shorter than a step",
+        {"steps": [{"weight": 10, "for": "5m", "maxFor": "4m"}]},
+        "spec.steps[0].maxFor",
+    ),
+    ("proof sought shorter than by default", {"steps": [{"weight": 10, "maxFor": "29s"}]}, "spec.steps[0].maxFor"),
+    ("baking without a unit", {"bake": "60"}, "spec.bake"),
+    ("baking for an age", {"bake": "99999999999999h"}, "spec.bake"),
+    ("no requests at all", {"analysis": {"minRequests": 0}}, "spec.analysis.minRequests"),
+    ("warming up for a mood", {"analysis": {"warmUp": "cold"}}, "spec.analysis.warmUp"),
+    ("promoting on no evidence", {"analysis": {"onInconclusive": "promote"}}, "spec.analysis.onInconclusive"),
+    ("advancing on an error", {"analysis": {"onError": "advance"}}, "spec.analysis.onError"),
+    ("errors for an age", {"analysis": {"errorLimit": "169h"}}, "spec.analysis.errorLimit"),
     ("an interval of nothing", {"analysis": {"interval": "0s"}}, "spec.analysis.interval"),
     ("threshold 0", {"analysis": {"threshold": 0}}, "spec.analysis.threshold"),
     ("an unknown metric", {"analysis": {"metrics": [{"name": "latency"}]}}, "spec.analysis.metrics[0].name"),
@@ -64,6 +78,31 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         "a query without a range",
         {"analysis": {"metrics": [{"name": "mine", "query": "up"}]}},
         "spec.analysis.metrics[0].query",
+    ),
+    (
+        "a template without a range",
+        {"analysis": {"metrics": [{"name": "mine", "templateRef": {"name": "t"}}]}},
+        "spec.analysis.metrics[0].templateRef",
+    ),
+    (
+        "a query beside a template",
+        {"analysis": {"metrics": [{**METRIC, "query": "up", "templateRef": {"name": "t"}}]}},
+        "spec.analysis.metrics[0].templateRef",
+    ),
+    (
+        "a template of another namespace",
+        {"analysis": {"metrics": [{**METRIC, "templateRef": {"name": "t", "namespace": "default"}}]}},
+        "spec.analysis.metrics[0].templateRef.namespace",
+    ),
+    (
+        "variables without a template",
+        {"analysis": {"metrics": [{**METRIC, "query": "up", "templateVariables": {"a": "b"}}]}},
+        "spec.analysis.metrics[0].templateVariables",
+    ),
+    (
+        "a variable that is no text",
+        {"analysis": {"metrics": [{**METRIC, "templateRef": {"name": "t"}, "templateVariables": {"a": 5}}]}},
+        "spec.analysis.metrics[0].templateVariables.a",
     ),
     (
         "an empty range",
@@ -80,6 +119,43 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("suspend as text", {"suspend": "yes"}, "spec.suspend"),
     ("an unknown field", {"stepWeight": 5}, "spec.stepWeight"),
 ]
+
+
+STRING = {"name": "queue", "type": "string"}
+REFUSED_TEMPLATES: list[tuple[str, dict[str, Any], str]] = [
+    ("no query", {"variables": []}, "spec.query"),
+    ("an empty query", {"query": ""}, "spec.query"),
+    ("no type", {"query": "up", "variables": [{"name": "queue"}]}, "spec.variables[0].type"),
+    ("an unknown type", {"query": "up", "variables": [{**STRING, "type": "regex"}]}, "spec.variables[0].type"),
+    ("a bad name", {"query": "up", "variables": [{**STRING, "name": "a-b"}]}, "spec.variables[0].name"),
+    (
+        "a built-in variable",
+        {"query": "up", "variables": [{**STRING, "name": "canaryService"}]},
+        "spec.variables[0].name",
+    ),
+    ("a variable twice", {"query": "up", "variables": [STRING, STRING]}, "spec.variables[1]"),
+    (
+        "a default that is no number",
+        {"query": "up", "variables": [{"name": "limit", "type": "number", "default": "5m"}]},
+        "spec.variables[0].default",
+    ),
+    (
+        "a default that is no duration",
+        {"query": "up", "variables": [{"name": "window", "type": "duration", "default": "5"}]},
+        "spec.variables[0].default",
+    ),
+]
+
+
+def metric_template(name: str, **spec: object) -> str:
+    return yaml.safe_dump(
+        {
+            "apiVersion": "fluxcanary.dev/v1beta1",
+            "kind": "MetricTemplate",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": spec,
+        }
+    )
 
 
 def canary(name: str, target: str, **spec: object) -> str:
@@ -121,9 +197,18 @@ def test_the_api_server_refuses_what_it_can_decide_and_names_the_field(cluster: 
         manifest = yaml.safe_load(canary("bad", "app"))
         manifest["metadata"]["namespace"] = "default"
         manifest["spec"] = {**manifest["spec"], **spec}
-        with pytest.raises(CommandFailed) as refusal:
-            cluster.kubectl("create", "-f-", "--validate=strict", "--dry-run=server", input=yaml.safe_dump(manifest))
-        assert field in refusal.value.stderr, f"{what}: {refusal.value.stderr}"
+        assert field in refusal(cluster, manifest), what
+    for what, spec, field in REFUSED_TEMPLATES:
+        manifest = yaml.safe_load(metric_template("bad", **spec))
+        manifest["metadata"]["namespace"] = "default"
+        assert field in refusal(cluster, manifest), what
+
+
+def refusal(cluster: Cluster, manifest: dict[str, Any]) -> str:
+    """What the API server says to an object that it does not take."""
+    with pytest.raises(CommandFailed) as refused:
+        cluster.kubectl("create", "-f-", "--validate=strict", "--dry-run=server", input=yaml.safe_dump(manifest))
+    return refused.value.stderr
 
 
 def test_a_target_cannot_be_renamed(place: Cluster) -> None:
@@ -157,6 +242,18 @@ def test_a_target_without_an_ingress_or_with_one_of_another_class_is_told(place:
     assert "no Ingress has a backend" in await_reason(place, "app", "NoIngress")
     place.apply(INGRESS % {"name": "app", "class": "traefik"})
     assert "'traefik'" in await_reason(place, "app", "UnsupportedIngress")
+
+
+def test_a_missing_or_broken_metric_template_is_named_and_found_when_it_is_right(place: Cluster) -> None:
+    for manifest in (DEPLOYMENT, SERVICE, INGRESS):
+        place.apply(manifest % {"name": "app", "class": "nginx"})
+    metric = {**METRIC, "name": "mine", "templateRef": {"name": "mine"}, "templateVariables": {"queue": "mails"}}
+    place.apply(canary("app", "app", analysis={"metrics": [metric]}))
+    assert "spec.analysis.metrics[0].templateRef" in await_reason(place, "app", "MetricTemplateNotFound")
+    place.apply(metric_template("mine", query="max({{ queue }})", variables=[STRING]))
+    assert "{{ queue }} at character 5 is a string" in await_reason(place, "app", "InvalidMetricTemplate")
+    place.apply(metric_template("mine", query='max(length{queue="{{ queue }}"})', variables=[STRING]))
+    place.wait_for(lambda: condition(place, "app", "Ready").get("status") == "True", 20, "the template to be right")
 
 
 def test_the_younger_of_two_canaries_on_one_target_is_refused(place: Cluster) -> None:

@@ -8,7 +8,7 @@ from canary.engine.snapshot import canary_deployment, canary_service
 from canary.engine.world import Identity, ObjectRef, World
 from canary.model import names
 from canary.model.duration import format_time
-from canary.model.spec import CanarySpec, Step, Target
+from canary.model.spec import Analysis, CanarySpec, Metric, Step, Target, ThresholdRange
 from canary.model.status import Status
 from canary.model.template import Json
 from canary.model.traffic import Backend, Route, Traffic
@@ -195,13 +195,18 @@ COPIES = (
 )
 
 
+QUEUE = Metric("queue-length", ThresholdRange(max=5.0), query="queue_length")
+ASKED = Analysis(metrics=(QUEUE,))
+"""Judged by the answer to a query alone."""
+
+
 def world(**fields: Any) -> World:
     """A Canary at rest, with everything in order, but for the fields given."""
     target = Workload(deployment())
     at_rest: dict[str, Any] = {
         "now": START,
         "canary": CANARY,
-        "spec": CanarySpec(Target(APP), STEPS),
+        "spec": CanarySpec(Target(APP), STEPS, ASKED),
         "status": Status(),
         "guard": None,
         "rival": None,

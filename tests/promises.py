@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from analysis.verdict import Verdict
 from canary.model import names
+from canary.model.scrape import Scrape
 from canary.model.spec import parse_spec
 from canary.model.status import Phase, Status
 from canary.model.template import Json
@@ -49,8 +50,8 @@ class Promises:
     """The weight that the operator wrote last; what humans do to a route is theirs."""
     _intended: tuple[int, int] = (0, 0)
     """The weight in the status, and the pass that wrote it."""
-    _sampled: bool = False
-    """Whether good measurements were taken in this pass."""
+    policy_is_advance: bool = False
+    """Whether the user wants a step passed that decides nothing."""
     _failed: str | None = None
     """The template that failed last, until somebody pushes another."""
     _at_once: int = 0
@@ -68,7 +69,6 @@ class Promises:
             raise Spinning(str(self.cluster))
         self._seen = (self.cluster.canary_available, self.cluster.stable_available)
         self._seen_weights = self._weights()
-        self._sampled = False
 
     def pushed(self) -> None:
         """A new template may be tried, even one that failed before."""
@@ -78,13 +78,18 @@ class Promises:
         """The Canary gives the target back: what is held rolls out unjudged, as the user asked for."""
         self._require(self.cluster.weight == 0 and not self.cluster.copies, "the target is given back before the end")
 
-    def samples_taken(self, elapsed: timedelta) -> None:
-        """S3: no sample is older than the weight that it speaks for, settled."""
-        since = self.cluster.now - elapsed
-        self._require(since >= self._weight_since + INGRESS_SETTLES, "samples from before the weight was in effect")
+    def evidence_used(self, scrapes: tuple[Scrape, ...]) -> None:
+        """S3: no scrape is older than the weight that it speaks for, settled."""
+        since = (self._weight_since + INGRESS_SETTLES).timestamp()
+        self._require(all(scrape.start >= since for scrape in scrapes), "a scrape from before the weight was in effect")
+
+    def _has_grounds(self) -> bool:
+        """Whether users' requests to this canary, at this weight, were counted and good."""
+        since = (self._weight_since + INGRESS_SETTLES).timestamp()
         version = self.cluster.canary_version
-        assert version is not None, "something is measured, so it runs"
-        self._sampled = (self.cluster.scrapes_fail or version.verdict) is Verdict.PASS
+        counted = [scrape.canary for scrape in self.cluster.scrapes if scrape.start >= since]
+        good = any(counts.requests and not counts.failed for counts in counted)
+        return good and version is not None and version.verdict is Verdict.PASS
 
     def status_written(self, old: Status, new: Status) -> None:
         """S3 and S6: what is decided has grounds."""
@@ -93,7 +98,7 @@ class Promises:
         self._require(new.template == old.template or not (new.step or new.weight), "a newer template begins at once")
         if going_on and old.step and (new.step > old.step or new.phase is Phase.PROMOTING):
             spec = parse_spec((self.cluster.canary or {})["spec"])
-            self._require(self._sampled, "goes on without good measurements")
+            self._require(self._has_grounds() or self.policy_is_advance, "goes on without good measurements")
             held = self.cluster.now - self._weight_since
             self._require(held >= spec.steps[min(old.step, len(spec.steps)) - 1].hold, "goes on before its time")
             self._require(self.cluster.weight == old.weight, "goes on before its weight was in effect")

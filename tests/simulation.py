@@ -26,6 +26,7 @@ from canary.engine import invariants
 from canary.engine.decision import (
     Action,
     Apply,
+    AskEvidence,
     AskReplicaSets,
     AskSamples,
     Decision,
@@ -39,6 +40,7 @@ from canary.engine.decision import (
     SetWeight,
     Unguard,
 )
+from canary.engine.judging import Memory, expose, learn, remember
 from canary.engine.plan import plan
 from canary.engine.world import Finding, World
 from canary.kube.cache import Cache
@@ -46,8 +48,9 @@ from canary.kube.client import Client, NotFound
 from canary.kube.resources import DEPLOYMENTS, Resource
 from canary.model import names, reasons
 from canary.model.duration import format_time
+from canary.model.evidence import Evidence, Exposure
 from canary.model.measurement import Measured, NoData, ProviderError, Sample
-from canary.model.spec import Metric
+from canary.model.scrape import Counts, Scrape
 from canary.model.status import Phase, Status, dump_status, parse_status
 from canary.model.template import Json, template_hash
 from canary.model.workload import ReplicaSet, Workload
@@ -60,12 +63,20 @@ from tests.promises import TWIN, Promises
 FLUX = {names.FLUX_KUSTOMIZE_NAME: "apps", names.FLUX_KUSTOMIZE_NAMESPACE: "flux-system"}
 OPERATOR = "system:serviceaccount:fluxcanary-system:fluxcanary"
 
+LIMITS = [
+    {"name": "request-success-rate", "interval": "10s", "thresholdRange": {"min": 99}},
+    {"name": "queue-length", "query": "queue_length", "thresholdRange": {"max": 5}},
+]
 SPEC: Mapping[str, Any] = {
-    "steps": [{"weight": 10, "for": "20s"}, {"weight": 50, "for": "30s"}],
-    "analysis": {"interval": "10s"},
+    "steps": [{"weight": 10, "for": "25s"}, {"weight": 50, "for": "35s"}],
+    "analysis": {"interval": "10s", "metrics": LIMITS},
 }
+"""Fixed limits, built in and asked for; without `metrics` canary is compared with stable."""
 
 RETRY = timedelta(seconds=1)
+SCRAPED_EVERY = timedelta(seconds=5)
+USERS_PER_SCRAPE = 2000
+BOUNDS = (0.1, 0.5)
 
 _T = TypeVar("_T")
 
@@ -142,6 +153,8 @@ class Cluster:
         """What every measurement gives, instead of what the version on trial deserves."""
         self.stable_is_down = False
         self.canary_is_down = False
+        self.canary_is_passed_over = False
+        """The ingress controller sends every request to stable."""
 
         self.requests: list[str] = []
         self.events: list[Event] = []
@@ -156,6 +169,10 @@ class Cluster:
         self._due: datetime | None = None
         self._changed = True
         self._canary_ready: tuple[int, datetime, int] = (0, START, 0)
+        self._memory: Memory | None = None
+        self.scrapes: list[Scrape] = []
+        self._scraped: list[Scrape] = []
+        self._next_scrape = START
         self._rolling: tuple[str, datetime] | None = None
         self._flux: tuple[str, datetime | None] = (first.revision, None)
 
@@ -256,6 +273,11 @@ class Cluster:
     def lose_next(self, how: Loss) -> None:
         """Let the next request fail."""
         self._losses[len(self.requests)] = how
+
+    def forget(self) -> None:
+        """The operator is started anew: what it knew beyond the API server is gone."""
+        self._memory = None
+        self._changed = True
 
     def calm(self) -> None:
         """Nothing that was to happen later happens any more."""
@@ -385,6 +407,9 @@ class Cluster:
             self.now = end
             return False
         self.now = min(times)
+        if self.now >= self._next_scrape:
+            self._scrape()
+            self._next_scrape = self.now + SCRAPED_EVERY
         self.promises.time_passes()
         while self._later and self._later[0][0] <= self.now:
             heapq.heappop(self._later)[2]()
@@ -394,6 +419,8 @@ class Cluster:
         """When the cluster changes by itself."""
         times = [self._later[0][0]] if self._later else []
         times.append(self._canary_ready[1])
+        if self.phase is Phase.PROGRESSING:
+            times.append(self._next_scrape if self._next_scrape > self.now else self.now + SCRAPED_EVERY)
         if self._rolling:
             times += [self._rolling[1] + self.roll_takes, self._rolling[1] + self.stuck_after]
         if since := self._flux[1]:
@@ -456,20 +483,54 @@ class Cluster:
                 self._request("read ReplicaSets", lambda: None)
                 found = (ReplicaSet(template_hash(pods.template), pods.count) for pods in self.replica_sets.values())
                 return replace(world, replica_sets=tuple(found))
-            case AskSamples(metrics, elapsed):
-                self.promises.samples_taken(elapsed)
-                return replace(world, samples={metric.name: self._sample(metric) for metric in metrics})
+            case AskEvidence(exposure):
+                return replace(world, evidence=self._evidence(exposure))
+            case AskSamples(metrics):
+                return replace(world, samples={metric.name: self._sample() for metric in metrics})
 
-    def _sample(self, metric: Metric) -> Sample:
+    def _evidence(self, exposure: Exposure) -> Evidence:
+        """What the operator would know: the scrapes since the memory that it has, or that the status has kept."""
+        memory = self._memory
+        if memory is None or memory.exposure.attempt != exposure.attempt:
+            memory = remember(exposure)
+            self._scraped = [scrape for scrape in self.scrapes if scrape.end > _end(exposure)]
+        memory = expose(memory, exposure)
+        (memory,) = learn([memory], [self._scraped])
+        self._memory, self._scraped = memory, []
+        self.promises.evidence_used(memory.recent)
+        problem = ProviderError("Prometheus does not answer") if self.scrapes_fail is Verdict.ERROR else None
+        cursor = {"controller": self.scrapes[-1].end} if self.scrapes else {}
+        return Evidence(memory.state, cursor, memory.recent, problem=problem)
+
+    def _scrape(self) -> None:
+        """What users did since the last scrape, by the share and the version that they met."""
         version = self.canary_version
-        good = metric.threshold_range.min if metric.threshold_range.min is not None else metric.threshold_range.max
-        assert good is not None
-        bad = good - 1 if metric.threshold_range.min is not None else good + 1
+        verdict = self.scrapes_fail or (version.verdict if version else Verdict.PASS)
+        users = 0 if verdict is Verdict.INCONCLUSIVE else USERS_PER_SCRAPE
+        serves = version is not None and self.canary_available > 0 and not self.canary_is_passed_over
+        canary = users * self.weight / 100 if serves else 0.0
+        failed = canary / 2 if verdict is Verdict.FAIL else 0.0
+        stable = users - canary
+        end = self.now.timestamp()
+        scrape = Scrape(
+            start=end - SCRAPED_EVERY.total_seconds(),
+            end=end,
+            canary=Counts(canary, failed, 0.0, (canary * 0.2, canary * 0.01)),
+            stable=Counts(stable, 0.0, 0.0, (stable * 0.2, stable * 0.01)),
+            bounds=BOUNDS,
+        )
+        self.scrapes = [*self.scrapes[-200:], scrape]
+        self._scraped.append(scrape)
+        # nobody is told while the provider fails, or nothing is followed
+        self._changed |= self._memory is not None and verdict is not Verdict.ERROR and self.phase is Phase.PROGRESSING
+
+    def _sample(self) -> Sample:
+        version = self.canary_version
         match self.scrapes_fail or (version.verdict if version else Verdict.INCONCLUSIVE):
             case Verdict.PASS:
-                return Measured(good, self.now.timestamp())
+                return Measured(5.0, self.now.timestamp())
             case Verdict.FAIL:
-                return Measured(bad, self.now.timestamp())
+                return Measured(6.0, self.now.timestamp())
             case Verdict.INCONCLUSIVE:
                 return NoData("no requests")
             case _:
@@ -751,6 +812,10 @@ class _Reads:
         if name not in self.cluster.deployments:
             raise NotFound(404, f"no Deployment {name}")
         return self.cluster.deployments[name]
+
+
+def _end(exposure: Exposure) -> float:
+    return max(exposure.saved.cursor.values(), default=0.0) if exposure.saved else 0.0
 
 
 def at_once(coroutine: Coroutine[Any, Any, _T]) -> _T:

@@ -39,6 +39,11 @@ def traffic_is_found(world: World) -> Finding | None:
     return world.traffic if isinstance(world.traffic, Finding) else None
 
 
+def metrics_are_known(world: World) -> Finding | None:
+    """Every query is written, with the values of its variables."""
+    return world.queries if isinstance(world.queries, Finding) else None
+
+
 def action_is_allowed(world: World) -> Finding | None:
     """The API server did not refuse what was to be done."""
     return world.refused
@@ -49,5 +54,6 @@ CHAIN: tuple[Callable[[World], Finding | None], ...] = (
     target_is_ours,
     target_exists,
     traffic_is_found,
+    metrics_are_known,
     action_is_allowed,
 )

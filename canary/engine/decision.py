@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import TypeAlias
 
 from canary.engine.world import Finding, ObjectRef
+from canary.model.evidence import Exposure
 from canary.model.spec import Metric
 from canary.model.status import Status
 from canary.model.template import Json
@@ -112,11 +113,17 @@ class AskReplicaSets:
 
 @dataclass(frozen=True)
 class AskSamples:
-    """Measure these metrics, each over no more than the last `elapsed`, then plan again."""
+    """Ask for these metrics, which have queries, then plan again."""
 
     metrics: tuple[Metric, ...]
-    elapsed: timedelta
 
 
-Question: TypeAlias = AskReplicaSets | AskSamples
+@dataclass(frozen=True)
+class AskEvidence:
+    """Follow the requests of this rollout, and say what is known by now; then plan again."""
+
+    exposure: Exposure
+
+
+Question: TypeAlias = AskReplicaSets | AskSamples | AskEvidence
 Answer: TypeAlias = Decision | Question

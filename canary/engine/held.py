@@ -51,7 +51,11 @@ def _begin(world: World, serving: tuple[str, ...]) -> Decision:
         progressed_at=world.now,
         failed_checks=0,
         checked_at=None,
+        exposed_at=None,
+        erring_since=None,
         checks=(),
+        evidence=(),
+        judge=None,
     )
     newer = ", instead of the one on trial" if old.phase in (Phase.PROGRESSING, Phase.PROMOTING) else ""
     why = Finding(reasons.NEW_REVISION, f"{change(status)} is held{newer}: template {target.template_hash}")

@@ -5,15 +5,18 @@ a crash leaves "intended, not done" or "done, not recorded", and the next pass c
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from canary.engine.checks import first_problem
-from canary.engine.decision import Answer
+from canary.engine.decision import Answer, Decision
 from canary.engine.interruptions import blocked, give_back, resumed, suspended
+from canary.engine.judging import save
 from canary.engine.progress import progress
 from canary.engine.promote import promote
 from canary.engine.rest import rest
 from canary.engine.world import World, known_spec
-from canary.model.status import Phase
+from canary.model.evidence import Saved
+from canary.model.status import Phase, Status
 
 STAGES: Mapping[Phase | None, Callable[[World], Answer]] = {
     None: rest,
@@ -26,7 +29,22 @@ STAGES: Mapping[Phase | None, Callable[[World], Answer]] = {
 
 
 def plan(world: World) -> Answer:
-    """What to do now."""
+    """What to do now. A status that is written takes along what the judge remembers."""
+    answer = _plan(world)
+    if not isinstance(answer, Decision) or answer.status == world.status:
+        return answer
+    return replace(answer, status=replace(answer.status, judge=_memory(world, answer.status)))
+
+
+def _memory(world: World, status: Status) -> Saved | None:
+    if status.phase not in (Phase.PROGRESSING, Phase.SUSPENDED) or status.template != world.status.template:
+        return None
+    if world.evidence is None:
+        return status.judge
+    return save(world.evidence.state, world.status.step, world.evidence.cursor)
+
+
+def _plan(world: World) -> Answer:
     if world.canary.deleting:
         return give_back(world)
     if problem := first_problem(world):

@@ -1,9 +1,10 @@
 """The World: everything that was observed, handed to `plan` as one value."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from canary.model.evidence import Evidence
 from canary.model.measurement import Sample
 from canary.model.spec import CanarySpec, Step
 from canary.model.status import Status
@@ -56,7 +57,7 @@ class ObjectRef:
 
 @dataclass(frozen=True)
 class World:
-    """One observation. What was not asked for yet is None: `replica_sets`, `samples`."""
+    """One observation. What was not asked for yet is None: `replica_sets`, `evidence`, `samples`."""
 
     now: datetime
     canary: Identity
@@ -75,8 +76,12 @@ class World:
     """Objects of ours that exist, routes first."""
     owner: Owner | None = None
     replica_sets: tuple[ReplicaSet, ...] | None = None
+    evidence: Evidence | None = None
+    """What was counted of users' requests."""
     samples: Mapping[str, Sample] | None = None
     """By the name of the metric."""
+    queries: Mapping[str, str] | Finding = field(default_factory=dict)
+    """By the name of the metric, for those that have a query or a MetricTemplate; or why one cannot be rendered."""
     refused: Finding | None = None
     """What the API server said to the action that this World was planned for before."""
 

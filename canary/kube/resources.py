@@ -26,6 +26,7 @@ class Resource:
 
 
 CANARIES = Resource(names.GROUP, names.VERSION, names.PLURAL)
+METRIC_TEMPLATES = Resource(names.GROUP, names.VERSION, "metrictemplates")
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
 REPLICA_SETS = Resource("apps", "v1", "replicasets")
 SERVICES = Resource("", "v1", "services")

@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.verdict import Verdict
 from canary.model.duration import format_time, parse_time
+from canary.model.evidence import Saved
 from canary.model.template import Json
 
 
@@ -23,13 +24,36 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True)
+class Arm:
+    """One side of a comparison: how many requests it answered, and the share of them that was bad, in percent."""
+
+    requests: int
+    bad: float
+
+
+@dataclass(frozen=True)
 class Check:
-    """One metric as it was judged last. `value` is None where there was none."""
+    """One metric as it was judged. `value` is None where there was none, or where canary is compared with stable."""
 
     name: str
     verdict: Verdict
     value: float | None
     message: str
+    canary: Arm | None = None
+    stable: Arm | None = None
+    bound: float | None = None
+    """With 95 % confidence canary's share of bad requests is above 1.1 times stable's by less, in percent."""
+
+
+@dataclass(frozen=True)
+class StepEvidence:
+    """What the verdict on one step was based on."""
+
+    step: int
+    weight: int
+    until: datetime
+    """When the verdict was given."""
+    checks: tuple[Check, ...]
 
 
 @dataclass(frozen=True)
@@ -71,7 +95,15 @@ class Status:
     failed_checks: int = 0
     checked_at: datetime | None = None
     """When a check was last counted."""
+    exposed_at: datetime | None = None
+    """When the canary first got traffic."""
+    erring_since: datetime | None = None
+    """Since when the provider of the metrics has failed without a break."""
     checks: tuple[Check, ...] = ()
+    evidence: tuple[StepEvidence, ...] = ()
+    """Of the last steps, oldest first."""
+    judge: Saved | None = None
+    """What the judge remembers, while a rollout is under way."""
     conditions: tuple[Condition, ...] = ()
     observed_generation: int = 0
 
@@ -112,7 +144,11 @@ def dump_status(status: Status) -> Json:
         "progressedAt": _time(status.progressed_at),
         "failedChecks": status.failed_checks,
         "checkedAt": _time(status.checked_at),
+        "exposedAt": _time(status.exposed_at),
+        "erringSince": _time(status.erring_since),
         "checks": [_dump_check(check) for check in status.checks],
+        "evidence": [_dump_evidence(evidence) for evidence in status.evidence],
+        "judge": _dump_saved(status.judge),
         "conditions": [_dump_condition(condition, status.observed_generation) for condition in status.conditions],
     }
 
@@ -135,7 +171,11 @@ def parse_status(status: Mapping[str, Any]) -> Status:
         progressed_at=_moment(status.get("progressedAt")),
         failed_checks=status.get("failedChecks") or 0,
         checked_at=_moment(status.get("checkedAt")),
+        exposed_at=_moment(status.get("exposedAt")),
+        erring_since=_moment(status.get("erringSince")),
         checks=tuple(_parse_check(item) for item in status.get("checks") or ()),
+        evidence=tuple(_parse_evidence(item) for item in status.get("evidence") or ()),
+        judge=_parse_saved(status.get("judge")),
         conditions=tuple(_parse_condition(item) for item in status.get("conditions") or ()),
         observed_generation=status.get("observedGeneration") or 0,
     )
@@ -150,13 +190,73 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _dump_check(check: Check) -> Json:
-    value = None if check.value is None else f"{check.value:.6g}"
-    return {"name": check.name, "verdict": check.verdict, "value": value, "message": check.message}
+    item = {
+        "name": check.name,
+        "verdict": check.verdict,
+        "value": _text(check.value),
+        "message": check.message,
+        "canary": _dump_arm(check.canary),
+        "stable": _dump_arm(check.stable),
+        "bound": _text(check.bound),
+    }
+    return {key: value for key, value in item.items() if value is not None}
 
 
 def _parse_check(item: Json) -> Check:
-    value = item.get("value")
-    return Check(item["name"], Verdict(item["verdict"]), None if value is None else float(value), item["message"])
+    return Check(
+        item["name"],
+        Verdict(item["verdict"]),
+        _number(item.get("value")),
+        item["message"],
+        _parse_arm(item.get("canary")),
+        _parse_arm(item.get("stable")),
+        _number(item.get("bound")),
+    )
+
+
+def _dump_arm(arm: Arm | None) -> Json | None:
+    return None if arm is None else {"requests": arm.requests, "bad": _text(arm.bad)}
+
+
+def _parse_arm(item: Json | None) -> Arm | None:
+    return None if item is None else Arm(item["requests"], float(item["bad"]))
+
+
+def _dump_evidence(evidence: StepEvidence) -> Json:
+    return {
+        "step": evidence.step,
+        "weight": evidence.weight,
+        "until": _time(evidence.until),
+        "checks": [_dump_check(check) for check in evidence.checks],
+    }
+
+
+def _parse_evidence(item: Json) -> StepEvidence:
+    checks = tuple(_parse_check(check) for check in item["checks"])
+    return StepEvidence(item["step"], item["weight"], parse_time(item["until"]), checks)
+
+
+def _dump_saved(saved: Saved | None) -> Json | None:
+    """The cursor is a list: a merge patch would keep the pods of an object that are gone."""
+    if saved is None:
+        return None
+    cursor = [{"pod": pod, "scraped": f"{at:.3f}"} for pod, at in sorted(saved.cursor.items())]
+    return {"step": saved.step, "state": saved.state, "cursor": cursor}
+
+
+def _parse_saved(item: Json | None) -> Saved | None:
+    if item is None:
+        return None
+    return Saved(item["step"], item["state"], {entry["pod"]: float(entry["scraped"]) for entry in item["cursor"]})
+
+
+def _text(number: float | None) -> str | None:
+    """Six digits, as a text: an API server keeps no floats that clients agree on."""
+    return None if number is None else f"{number:.6g}"
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)
 
 
 def _dump_condition(condition: Condition, generation: int) -> Json:

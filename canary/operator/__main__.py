@@ -22,7 +22,9 @@ from canary.kube.lease import Elector, LeaseLost
 from canary.kube.lease_api import KubeLease
 from canary.kube.resources import SELF_SUBJECT_REVIEWS
 from canary.metrics.prometheus import Prometheus
+from canary.metrics.scrapes import Scrapes
 from canary.operator import health, watches
+from canary.operator.analyst import Analyst
 from canary.operator.log import configure
 from canary.operator.observe import Observer
 from canary.operator.queue import KeyedQueue
@@ -80,6 +82,7 @@ class _Operator:
         self.settings = settings
         self.prometheus = Prometheus(settings.metrics_server)
         self.queue: KeyedQueue[Key] = KeyedQueue(self._reconcile, report=_report)
+        self.analyst = Analyst(Scrapes[Key](self.prometheus, settings.metrics_labels), told=self.queue.add)
         self._reconciler: Reconciler | None = None
 
     async def start(self) -> None:
@@ -96,6 +99,7 @@ class _Operator:
             router,
             Executor(self.client, self.cache, self.settings.instance),
             self.prometheus,
+            self.analyst,
             clock=lambda: datetime.now(UTC),
         )
         log.info("leading", username=username, canaries=self._look_at_all())
@@ -154,11 +158,13 @@ async def _lead(operator: _Operator, elector: Elector, stop: asyncio.Event) -> N
         keeping = group.create_task(elector.keep())
         working = group.create_task(operator.queue.run())
         sweeping = group.create_task(operator.sweep())
+        polling = group.create_task(operator.analyst.run())
         await asyncio.sleep(0)
         await operator.watch(stop)
         operator.queue.stop()
         await working
         sweeping.cancel()
+        polling.cancel()
         keeping.cancel()
 
 

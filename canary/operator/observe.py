@@ -1,5 +1,6 @@
 """From the cache, and a read where the cache cannot know, to a World."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from canary.engine.snapshot import belongs_to
@@ -8,8 +9,10 @@ from canary.flux.owner import owner_of
 from canary.kube.cache import Cache
 from canary.kube.client import Client, NotFound
 from canary.kube.resources import DEPLOYMENTS, OURS
+from canary.metrics.queries import queries
 from canary.model import names, reasons
-from canary.model.spec import CanarySpec, SpecError, parse_spec
+from canary.model.fields import SpecError
+from canary.model.spec import CanarySpec, parse_spec
 from canary.model.status import parse_status
 from canary.model.template import Json
 from canary.model.traffic import Route, Traffic
@@ -56,6 +59,7 @@ class Observer:
             route=self._route(identity, traffic),
             copies=self._copies(identity),
             owner=owner_of(target, self._cache) if target else None,
+            queries=self._queries(identity, spec, traffic),
         )
 
     async def _target(self, canary: Identity, name: str | None) -> Workload | None:
@@ -79,6 +83,13 @@ class Observer:
 
     def _route(self, canary: Identity, traffic: Traffic | Finding) -> Route:
         return self._router.observe(self.network(canary.namespace), canary, traffic)
+
+    def _queries(
+        self, canary: Identity, spec: CanarySpec | Finding, traffic: Traffic | Finding
+    ) -> Mapping[str, str] | Finding:
+        if isinstance(spec, Finding) or isinstance(traffic, Finding):
+            return {}
+        return queries(canary, spec, traffic, lambda name: self._cache.get("MetricTemplate", canary.namespace, name))
 
     def _workload(self, canary: Identity, target: Workload | None) -> Workload | None:
         if target is None:

@@ -8,7 +8,16 @@ from datetime import datetime
 import structlog
 
 from canary.engine import invariants
-from canary.engine.decision import Action, AskReplicaSets, AskSamples, Decision, Event, Question, SetWeight
+from canary.engine.decision import (
+    Action,
+    AskEvidence,
+    AskReplicaSets,
+    AskSamples,
+    Decision,
+    Event,
+    Question,
+    SetWeight,
+)
 from canary.engine.plan import plan
 from canary.engine.world import Finding, World
 from canary.kube.cache import Cache
@@ -16,12 +25,11 @@ from canary.kube.client import ApiError, Client, NotFound, Refused
 from canary.kube.execute import Executor, Taken
 from canary.kube.resources import REPLICA_SETS
 from canary.metrics import MetricProvider
-from canary.metrics.builtin import promql
 from canary.model import reasons
-from canary.model.status import dump_status
+from canary.model.status import Phase, dump_status
 from canary.model.template import Json, template_hash
-from canary.model.traffic import Traffic
 from canary.model.workload import ReplicaSet, label_selector
+from canary.operator.analyst import Analyst
 from canary.operator.observe import Observer
 from canary.routing import Router
 
@@ -42,6 +50,7 @@ class Reconciler:
         router: Router,
         executor: Executor,
         metrics: MetricProvider,
+        analyst: Analyst[Key],
         clock: Callable[[], datetime],
     ) -> None:
         self._client = client
@@ -50,17 +59,21 @@ class Reconciler:
         self._router = router
         self._executor = executor
         self._metrics = metrics
+        self._analyst = analyst
         self._clock = clock
 
     async def __call__(self, key: Key) -> float | None:
         """Seconds after which to look again; None: not before something changes."""
         canary = self._cache.get("Canary", *key)
         if canary is None:
+            self._analyst.forget(key)
             return None
         world = await self._observer.world(canary, self._clock())
         world, decision = await self._decide(world)
         invariants.check(world, decision)
         await self._write_status(canary, world, decision)
+        if decision.status.phase is not Phase.PROGRESSING:
+            self._analyst.forget(key)
         try:
             for action in decision.actions:
                 await self._act(world, action)
@@ -84,9 +97,12 @@ class Reconciler:
         match question:
             case AskReplicaSets():
                 return replace(world, replica_sets=await self._replica_sets(world))
-            case AskSamples(metrics, elapsed):
-                assert isinstance(world.traffic, Traffic), "nothing is measured before the traffic is known"
-                queries = [promql(m, world.canary.namespace, world.traffic.backends, elapsed) for m in metrics]
+            case AskEvidence(exposure):
+                key = (world.canary.namespace, world.canary.name)
+                return replace(world, evidence=self._analyst.evidence(key, exposure))
+            case AskSamples(metrics):
+                assert not isinstance(world.queries, Finding), "nothing is asked for before the queries are known"
+                queries = [world.queries[metric.name] for metric in metrics]
                 samples = await asyncio.gather(*(self._metrics.query(query) for query in queries))
                 return replace(world, samples={m.name: s for m, s in zip(metrics, samples, strict=True)})
 

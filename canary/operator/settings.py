@@ -5,6 +5,8 @@ import os
 import socket
 from dataclasses import dataclass
 
+from canary.metrics.ingress_nginx import LabelNames, parse_labels
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -12,6 +14,8 @@ class Settings:
 
     metrics_server: str
     """URL of Prometheus."""
+    metrics_labels: LabelNames
+    """Of the series of ingress-nginx in that Prometheus."""
     ingress_class: str
     namespace: str
     """Where the operator runs and its Lease is."""
@@ -22,6 +26,13 @@ class Settings:
     log_format: str
 
 
+def _labels(text: str) -> LabelNames:
+    try:
+        return parse_labels(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def parse_settings(arguments: list[str] | None = None) -> Settings:
     """Read the command line. Exits with a usage text when it is wrong."""
     parser = argparse.ArgumentParser(prog="fluxcanary-operator", description="Progressive delivery for Flux.")
@@ -29,6 +40,14 @@ def parse_settings(arguments: list[str] | None = None) -> Settings:
         "--metrics-server",
         default="http://prometheus.monitoring:9090",
         help="URL of the Prometheus that scrapes ingress-nginx (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--metrics-labels",
+        type=_labels,
+        default=LabelNames(),
+        metavar="LABEL=NAME,…",
+        help="names of the labels of ingress-nginx's series where relabeling changed them, e.g. namespace=k8s_ns; "
+        "exported_namespace and exported_service are recognised",
     )
     parser.add_argument("--ingress-class", default="nginx", help="class that ingress-nginx serves (default: nginx)")
     parser.add_argument(

@@ -19,6 +19,7 @@ from canary.kube.resources import (
     GUARD_POLICIES,
     INGRESSES,
     KUSTOMIZATIONS,
+    METRIC_TEMPLATES,
     SERVICES,
     Resource,
 )
@@ -28,6 +29,7 @@ from canary.operator.reconcile import Key
 
 WATCHED: dict[str, tuple[Resource, str]] = {
     "Canary": (CANARIES, ""),
+    "MetricTemplate": (METRIC_TEMPLATES, ""),
     "Deployment": (DEPLOYMENTS, names.GUARD_LABEL),
     "Service": (SERVICES, ""),
     "Ingress": (INGRESSES, ""),
@@ -76,7 +78,7 @@ def keys_of(kind: str, obj: Json, cache: Cache) -> Iterable[Key]:
             return [(namespace, labels[names.GUARD_LABEL])] if names.GUARD_LABEL in labels else []
         case "EndpointSlice":
             return [(namespace, labels[names.CANARY_LABEL])] if names.CANARY_LABEL in labels else []
-        case "Canary" | "Service" | "Ingress":
+        case "Canary" | "MetricTemplate" | "Service" | "Ingress":
             return [key_of(canary) for canary in cache.list("Canary", namespace)]
         case "Kustomization":
             return [key for deployment in cache.everywhere("Deployment") for key in _guarding(deployment, obj)]

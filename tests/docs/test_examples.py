@@ -7,20 +7,26 @@ from pathlib import Path
 import pytest
 import yaml
 
+from canary.engine.world import Identity
+from canary.metrics.queries import queries
 from canary.model import names, reasons
+from canary.model.metric_template import BUILTIN_VARIABLES, parse_metric_template
 from canary.model.spec import parse_spec
 from canary.model.template import Json
+from canary.model.traffic import Backend, Traffic
 
 ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 MANIFESTS = (ROOT / "e2e/demo/canary.yaml", ROOT / "e2e/kind/podinfo.yaml")
-CRD = ROOT / "crds/fluxcanary.dev_canaries.yaml"
+CRDS = ROOT / "crds"
 REFERENCE = (ROOT / "docs/canary.md").read_text()
+METRICS = (ROOT / "docs/metrics.md").read_text()
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def _schema() -> Json:
-    schema: Json = yaml.safe_load(CRD.read_text())["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+def _schema(plural: str, part: str) -> Json:
+    crd = yaml.safe_load((CRDS / f"{names.GROUP}_{plural}.yaml").read_text())
+    schema: Json = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"][part]
     return schema
 
 
@@ -34,7 +40,9 @@ def _paths(schema: Json, path: str) -> Iterator[str]:
 
 
 def _used(value: object, path: str) -> Iterator[str]:
-    """The path of every field that an example sets."""
+    """The path of every field that an example sets; the names in a map are the user's own."""
+    if path.endswith(".templateVariables"):
+        return
     if isinstance(value, list):
         for item in value:
             yield from _used(item, f"{path}[]")
@@ -44,8 +52,9 @@ def _used(value: object, path: str) -> Iterator[str]:
             yield from _used(field, f"{path}.{name}")
 
 
-SPEC_FIELDS = frozenset(_paths(_schema()["properties"]["spec"], "spec"))
-STATUS_FIELDS = frozenset(_paths(_schema()["properties"]["status"], "status"))
+SPEC_FIELDS = frozenset(_paths(_schema(names.PLURAL, "spec"), "spec"))
+STATUS_FIELDS = frozenset(_paths(_schema(names.PLURAL, "status"), "status"))
+TEMPLATE_FIELDS = frozenset(_paths(_schema("metrictemplates", "spec"), "spec"))
 
 
 def _blocks() -> Iterator[tuple[str, Json]]:
@@ -60,6 +69,7 @@ def _blocks() -> Iterator[tuple[str, Json]]:
 
 BLOCKS = tuple(_blocks())
 CANARIES = tuple((name, document) for name, document in BLOCKS if document.get("kind") == names.KIND)
+TEMPLATES = tuple((name, document) for name, document in BLOCKS if document.get("kind") == "MetricTemplate")
 REASONS = {name: value for name, value in vars(reasons).items() if name.isupper()}
 
 
@@ -75,6 +85,30 @@ def test_every_canary_shown_is_understood(document: Json) -> None:
     assert set(_used(document["spec"], "spec")) <= SPEC_FIELDS
 
 
+@pytest.mark.parametrize("document", [pytest.param(document, id=name) for name, document in TEMPLATES])
+def test_every_metric_template_shown_is_understood(document: Json) -> None:
+    assert document["apiVersion"] == names.API_VERSION
+    assert parse_metric_template(document).query
+    assert set(_used(document["spec"], "spec")) <= TEMPLATE_FIELDS
+
+
+@pytest.mark.parametrize("document", [pytest.param(document, id=name) for name, document in CANARIES])
+def test_the_queries_of_every_canary_shown_can_be_written_with_the_templates_shown(document: Json) -> None:
+    place = document["metadata"].get("namespace", "")
+    found = {each["metadata"]["name"]: each for _, each in TEMPLATES if each["metadata"]["namespace"] == place}
+    spec = parse_spec(document["spec"])
+    own = {metric.name for metric in spec.analysis.metrics if metric.query or metric.template_ref}
+    traffic = Traffic((Backend("podinfo", "podinfo", "80"),), (), frozenset())
+    written = queries(Identity(place, document["metadata"]["name"], "uid", 1), spec, traffic, found.get)
+    assert isinstance(written, dict)
+    assert written.keys() == own
+
+
+def test_every_metric_template_shown_is_used_by_a_canary_shown() -> None:
+    metrics = [metric for _, document in CANARIES for metric in parse_spec(document["spec"]).analysis.metrics]
+    assert {metric.template_ref for metric in metrics} >= {document["metadata"]["name"] for _, document in TEMPLATES}
+
+
 def test_readme_and_the_reference_show_a_canary() -> None:
     assert {"README.md-1", "canary.md-1"} <= {name for name, _ in CANARIES}
 
@@ -82,6 +116,16 @@ def test_readme_and_the_reference_show_a_canary() -> None:
 @pytest.mark.parametrize("field", sorted(SPEC_FIELDS | STATUS_FIELDS))
 def test_every_field_is_in_the_reference(field: str) -> None:
     assert f"`{field}`" in REFERENCE
+
+
+@pytest.mark.parametrize("field", sorted(TEMPLATE_FIELDS))
+def test_every_field_of_a_metric_template_is_on_the_page_of_metrics(field: str) -> None:
+    assert f"| `{field}` |" in METRICS
+
+
+@pytest.mark.parametrize("variable", sorted(BUILTIN_VARIABLES))
+def test_every_built_in_variable_is_on_the_page_of_metrics(variable: str) -> None:
+    assert f"| `{variable}` |" in METRICS
 
 
 @pytest.mark.parametrize("reason", sorted(REASONS.values()))

@@ -12,6 +12,7 @@ from tests.manifests import deployment, world
 
 SPEC = Finding(reasons.INVALID_SPEC, "spec.steps: no")
 TRAFFIC = Finding(reasons.NO_SERVICE, "no Service")
+QUERIES = Finding(reasons.METRIC_TEMPLATE_NOT_FOUND, "spec.analysis.metrics[0].templateRef: no")
 REFUSED = Finding(reasons.ACTION_REFUSED, "the API server said no")
 
 
@@ -27,9 +28,10 @@ def test_nothing_is_wrong_where_nothing_is_wrong() -> None:
         (world(target=None), reasons.TARGET_NOT_FOUND),
         (world(target=Workload(deployment(metadata={"deletionTimestamp": "2026"}))), reasons.TARGET_NOT_FOUND),
         (world(traffic=TRAFFIC), reasons.NO_SERVICE),
+        (world(queries=QUERIES), reasons.METRIC_TEMPLATE_NOT_FOUND),
         (world(refused=REFUSED), reasons.ACTION_REFUSED),
     ],
-    ids=["spec", "rival", "no-target", "target-on-its-way-out", "traffic", "refused"],
+    ids=["spec", "rival", "no-target", "target-on-its-way-out", "traffic", "queries", "refused"],
 )
 def test_a_problem_is_found(broken: World, reason: str) -> None:
     problem = first_problem(broken)
@@ -38,19 +40,20 @@ def test_a_problem_is_found(broken: World, reason: str) -> None:
 
 
 def test_what_a_user_would_mend_first_is_said_first() -> None:
-    everything = world(spec=SPEC, rival="older", target=None, traffic=TRAFFIC, refused=REFUSED)
-    mended = [
-        replace(everything, spec=world().spec),
-        replace(everything, spec=world().spec, rival=None),
-        replace(everything, spec=world().spec, rival=None, target=world().target),
-        replace(everything, spec=world().spec, rival=None, target=world().target, traffic=world().traffic),
-    ]
-    found = [problem.reason for each in (everything, *mended) if (problem := first_problem(each))]
+    everything = world(spec=SPEC, rival="older", target=None, traffic=TRAFFIC, queries=QUERIES, refused=REFUSED)
+    found = []
+    for field in ("spec", "rival", "target", "traffic", "queries", "refused"):
+        problem = first_problem(everything)
+        assert problem is not None
+        found.append(problem.reason)
+        everything = replace(everything, **{field: getattr(world(), field)})
+    assert first_problem(everything) is None
     assert found == [
         reasons.INVALID_SPEC,
         reasons.TARGET_IN_USE,
         reasons.TARGET_NOT_FOUND,
         reasons.NO_SERVICE,
+        reasons.METRIC_TEMPLATE_NOT_FOUND,
         reasons.ACTION_REFUSED,
     ]
     assert len(found) == len(CHAIN)

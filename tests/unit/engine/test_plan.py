@@ -6,17 +6,42 @@ from typing import Any, ClassVar
 
 import pytest
 
-from canary.engine.decision import Apply, AskSamples, Decision, MarkVerdict, SetFinalizer, SetWeight, Unguard
+from canary.engine.decision import (
+    Apply,
+    AskEvidence,
+    AskSamples,
+    Decision,
+    MarkVerdict,
+    SetFinalizer,
+    SetWeight,
+    Unguard,
+)
 from canary.engine.plan import plan
 from canary.engine.winddown import SETTLE
 from canary.engine.world import Finding, World
 from canary.model import names, reasons
-from canary.model.measurement import Measured, NoData, Sample
-from canary.model.spec import BUILTIN_METRICS, REQUEST_DURATION, REQUEST_SUCCESS_RATE, CanarySpec, Step, Target
+from canary.model.evidence import Evidence
+from canary.model.measurement import Measured, NoData, ProviderError, Sample
+from canary.model.scrape import Arms
+from canary.model.spec import CanarySpec, Step, Target
 from canary.model.status import Phase, Status
 from canary.model.traffic import Route
 from canary.model.workload import Workload
-from tests.manifests import CANARY, COPIES, START, TRAFFIC, canary_workload, deployment, route, service, template, world
+from tests.manifests import (
+    ASKED,
+    CANARY,
+    COPIES,
+    QUEUE,
+    START,
+    STEPS,
+    TRAFFIC,
+    canary_workload,
+    deployment,
+    route,
+    service,
+    template,
+    world,
+)
 
 HELD = Workload(deployment(pods=template("podinfo:2"), paused=True))
 TWIN = canary_workload(HELD, replicas=2)
@@ -120,31 +145,54 @@ class TestRoutesAreAsTheyShouldBe:
 
 
 class TestEvidence:
-    def test_is_asked_for_over_the_time_that_the_share_was_in_effect(self) -> None:
+    DOWN = Workload(deployment(pods=HELD.template, paused=True, status={"availableReplicas": 0}))
+
+    def test_users_requests_are_followed_from_the_beginning(self) -> None:
+        at_0 = replace(rollout().status, step=0, weight=0)
+        question = plan(rollout(spec=CanarySpec(Target("podinfo")), status=at_0, route=route(), workload=None))
+        assert isinstance(question, AskEvidence)
+        assert (question.exposure.step, question.exposure.exposed_at, question.exposure.in_effect_at) == (0, None, None)
+        assert question.exposure.arms == Arms(CANARY.namespace, TRAFFIC.backends)
+
+    def test_what_the_judge_must_know_of_the_share_goes_with_the_question(self) -> None:
+        status = replace(rollout().status, exposed_at=LONG_AGO)
+        question = plan(rollout(spec=CanarySpec(Target("podinfo"), STEPS), status=status))
+        assert isinstance(question, AskEvidence)
+        assert (question.exposure.step, question.exposure.exposed_at) == (1, LONG_AGO)
+        assert question.exposure.in_effect_at == LONG_AGO + SETTLE
+
+    def test_a_weight_that_is_not_in_effect_is_no_share(self) -> None:
+        question = plan(rollout(spec=CanarySpec(Target("podinfo"), STEPS), route=route(5, LONG_AGO)))
+        assert isinstance(question, AskEvidence)
+        assert question.exposure.in_effect_at is None
+
+    def test_nobody_gets_a_canary_that_cannot_be_judged(self) -> None:
+        at_0 = replace(rollout().status, step=0, weight=0)
+        dead = Evidence(None, {}, problem=ProviderError("cannot connect to Prometheus"))
+        for evidence, why in ((dead, reasons.PROVIDER_FAILED), (Evidence(None, {}, heard=False), None)):
+            at = rollout(spec=CanarySpec(Target("podinfo"), STEPS), status=at_0, route=route(), evidence=evidence)
+            decision = decided(at)
+            assert (decision.status.step, decision.actions) == (0, ())
+            assert reason(decision) == why
+
+    def test_metrics_with_queries_are_asked_for(self) -> None:
         question = plan(rollout())
-        assert isinstance(question, AskSamples)
-        assert [metric.name for metric in question.metrics] == list(BUILTIN_METRICS)
-        assert question.elapsed == timedelta(minutes=5) - SETTLE
+        assert question == AskSamples((QUEUE,))
 
-    def test_no_data_with_other_numbers_than_before_is_not_written_again(self) -> None:
-        def samples(duration: float) -> dict[str, Sample]:
-            return {REQUEST_SUCCESS_RATE: NoData("no requests"), REQUEST_DURATION: Measured(duration, 0.0)}
-
-        first = decided(rollout(samples=samples(100.0)))
+    def test_no_data_is_not_written_again(self) -> None:
+        samples: dict[str, Sample] = {QUEUE.name: NoData("no series")}
+        first = decided(rollout(samples=samples))
         assert reason(first) == reasons.CHECKS_INCONCLUSIVE
-        second = decided(rollout(status=first.status, samples=samples(200.0)))
+        second = decided(rollout(status=first.status, samples=samples))
         assert second.status == first.status
 
     def test_a_share_is_judged_while_stable_is_down(self) -> None:
-        down = Workload(deployment(pods=HELD.template, paused=True, status={"availableReplicas": 0}))
-        assert isinstance(plan(rollout(target=down)), AskSamples)
-        bad: dict[str, Sample] = {name: Measured(1e9 if "duration" in name else 0.0, 0.0) for name in BUILTIN_METRICS}
-        assert decided(rollout(target=down, samples=bad)).status.failed_checks == 1
+        assert isinstance(plan(rollout(target=self.DOWN)), AskSamples)
+        decision = decided(rollout(target=self.DOWN, samples={QUEUE.name: Measured(6.0, 0.0)}))
+        assert decision.status.failed_checks == 1
 
     def test_good_news_while_stable_is_down_change_no_weight(self) -> None:
-        down = Workload(deployment(pods=HELD.template, paused=True, status={"availableReplicas": 0}))
-        good: dict[str, Sample] = {name: Measured(100.0, 0.0) for name in BUILTIN_METRICS}
-        decision = decided(rollout(target=down, samples=good))
+        decision = decided(rollout(target=self.DOWN, samples={QUEUE.name: Measured(5.0, 0.0)}))
         assert (decision.status.step, decision.status.weight) == (1, 10)
         assert reason(decision) == reasons.STABLE_NOT_READY
 
@@ -152,7 +200,7 @@ class TestEvidence:
 class TestEditedSteps:
     @pytest.mark.parametrize("steps", [(Step(9), Step(50)), (Step(20),)], ids=["lower", "fewer"])
     def test_they_begin_anew(self, steps: tuple[Step, ...]) -> None:
-        decision = decided(rollout(spec=CanarySpec(Target("podinfo"), steps)))
+        decision = decided(rollout(spec=CanarySpec(Target("podinfo"), steps, ASKED)))
         assert (decision.status.step, decision.status.weight, decision.status.steps) == (0, 0, len(steps))
         assert decision.actions == ()
         assert [event.message for event in decision.events] == [
@@ -160,7 +208,9 @@ class TestEditedSteps:
         ]
 
     def test_an_edit_of_later_ones_changes_nothing_of_the_present_one(self) -> None:
-        assert isinstance(plan(rollout(spec=CanarySpec(Target("podinfo"), (Step(10), Step(20), Step(30))))), AskSamples)
+        assert isinstance(
+            plan(rollout(spec=CanarySpec(Target("podinfo"), (Step(10), Step(20), Step(30)), ASKED))), AskSamples
+        )
 
 
 class TestApplyingCopies:

@@ -12,7 +12,7 @@ from canary.model import names, reasons
 from canary.model.status import Phase
 from tests.manifests import APP, deployment, ingress, service
 from tests.promises import TWIN
-from tests.simulation import BAD, BROKEN, UNKNOWN, V1, V2, V3, Cluster, Version
+from tests.simulation import BAD, BROKEN, LIMITS, UNKNOWN, V1, V2, V3, Cluster, Version
 
 DEADLINE = timedelta(minutes=10)
 """The default of progressDeadlineSeconds."""
@@ -74,12 +74,12 @@ def test_a_share_of_a_good_version_is_not_held_much_longer_than_asked() -> None:
 
 
 def test_a_hold_that_is_no_multiple_of_the_interval_ends_in_time() -> None:
-    cluster = adopted(spec={"steps": [{"weight": 10, "for": "25s"}]})
+    cluster = adopted(spec={"steps": [{"weight": 10, "for": "26s"}]})
     cluster.push(V2)
     cluster.run_until(lambda c: c.weight == 10)
     begun = cluster.now
     cluster.run_until(lambda c: c.phase is Phase.PROMOTING)
-    assert cluster.now - begun == SETTLE + timedelta(seconds=25)
+    assert cluster.now - begun == timedelta(seconds=26)
 
 
 def test_a_rollout_may_take_longer_than_the_deadline_as_long_as_it_moves() -> None:
@@ -201,7 +201,7 @@ class TestRollback:
         assert_at_rest(cluster, Phase.FAILED, V1)
 
     def test_a_threshold_of_one_rolls_back_at_once(self) -> None:
-        cluster = adopted(spec={"analysis": {"interval": "10s", "threshold": 1}})
+        cluster = adopted(spec={"analysis": {"interval": "10s", "threshold": 1, "metrics": LIMITS}})
         cluster.push(BAD)
         cluster.run_until(lambda c: c.weight == 10)
         begun = cluster.now
@@ -247,7 +247,7 @@ class TestRollback:
         stalled = cluster.status.condition("Stalled")
         assert stalled is not None
         assert stalled.reason == reasons.ROLLED_BACK
-        for part in ("main@356a192", "main@1902e3d", "step 1 of 2 at 10 %", "98 %", "at least 99 %"):
+        for part in ("main@356a192", "main@1902e3d", "step 1 of 2 at 10 %", "50 %", "at least 99 %"):
             assert part in stalled.message
         assert cluster.events[-1].warning
         assert cluster.events[-1].message == stalled.message
@@ -333,14 +333,14 @@ class TestNoEvidence:
     )
     def test_it_holds_the_share_and_fails_by_the_deadline(self, verdict: Verdict, reason: str) -> None:
         cluster = adopted()
-        cluster.scrapes_fail = verdict
         cluster.push(UNKNOWN)
         cluster.run_until(lambda c: c.weight == 10)
+        cluster.scrapes_fail = verdict
         begun = cluster.now
         cluster.run_until(lambda c: c.reason("Reconciling") == reason)
         cluster.run_until(lambda c: c.phase is not Phase.PROGRESSING)
         assert cluster.phase is Phase.FAILED
-        assert timedelta() <= cluster.now - begun - DEADLINE - timedelta(seconds=20) <= timedelta(seconds=10)
+        assert timedelta() <= cluster.now - begun - DEADLINE - timedelta(minutes=2) <= timedelta(seconds=10)
         assert cluster.status.failed_checks == 0
         stalled = cluster.status.condition("Stalled")
         assert stalled is not None
@@ -349,6 +349,16 @@ class TestNoEvidence:
         assert {check.verdict for check in cluster.status.checks} == {verdict}
         cluster.run()
         assert_at_rest(cluster, Phase.FAILED, V1)
+
+    def test_nobody_gets_a_canary_before_it_can_be_judged(self) -> None:
+        cluster = adopted()
+        cluster.scrapes_fail = Verdict.ERROR
+        cluster.push(V2)
+        cluster.run(120)
+        assert (cluster.weight, cluster.reason("Reconciling")) == (0, reasons.PROVIDER_FAILED)
+        cluster.scrapes_fail = None
+        cluster.run()
+        assert_at_rest(cluster, Phase.SUCCEEDED, V2)
 
     def test_an_outage_of_the_provider_only_takes_time(self) -> None:
         cluster = adopted()
@@ -370,6 +380,130 @@ class TestNoEvidence:
         before = len(cluster.requests)
         cluster.run(300)
         assert cluster.requests[before:] == ["status"]
+
+
+COMPARED = {"steps": [{"weight": 10, "for": "25s"}, {"weight": 50, "for": "35s", "maxFor": "60s"}], "analysis": None}
+"""Two steps, and nothing said of metrics: canary is compared with stable."""
+
+
+class TestComparison:
+    def test_a_canary_like_stable_needs_no_longer_than_its_steps(self) -> None:
+        cluster = adopted(spec=COMPARED | {"analysis": {"warmUp": "0s"}})
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.weight == 10)
+        begun = cluster.now
+        cluster.run_until(lambda c: c.phase is Phase.PROMOTING)
+        assert cluster.now - begun <= timedelta(seconds=65), "and what its pods need to start"
+        cluster.run()
+        assert_at_rest(cluster, Phase.SUCCEEDED, V2)
+
+    def test_a_worse_one_is_rolled_back_as_soon_as_that_is_proven(self) -> None:
+        cluster = adopted(spec=COMPARED)
+        cluster.push(BAD)
+        cluster.run_until(lambda c: c.weight == 10)
+        begun = cluster.now
+        cluster.run_until(lambda c: c.weight == 0)
+        assert cluster.now - begun <= timedelta(seconds=20), "two scrapes"
+        cluster.run()
+        assert_at_rest(cluster, Phase.FAILED, V1)
+        stalled = cluster.status.condition("Stalled")
+        assert stalled is not None
+        assert stalled.reason == reasons.ROLLED_BACK
+        assert "50 % of the canary's" in stalled.message
+
+    def test_the_evidence_of_each_step_stays_in_the_status(self) -> None:
+        cluster = adopted(spec=COMPARED)
+        cluster.push(V2)
+        cluster.run()
+        assert [(evidence.step, evidence.weight) for evidence in cluster.status.evidence] == [(1, 10), (2, 50)]
+        for evidence in cluster.status.evidence:
+            assert {check.verdict for check in evidence.checks} == {Verdict.PASS}
+            for check in evidence.checks:
+                assert check.canary is not None
+                assert check.canary.requests > 0
+        assert cluster.status.judge is None, "the judge's memory goes with the rollout"
+
+    def test_an_operator_that_forgot_everything_comes_to_the_same_verdict_at_the_same_time(self) -> None:
+        def verdict(version: Version, *, forgets: bool) -> tuple[object, ...]:
+            cluster = adopted(spec=COMPARED)
+            cluster.push(version)
+            cluster.run_until(lambda c: c.weight == 10)
+            if forgets:
+                cluster.run(7)
+                cluster.forget()
+            cluster.run()
+            return cluster.phase, cluster.status.evidence
+
+        for version in (V2, BAD):
+            assert verdict(version, forgets=True) == verdict(version, forgets=False)
+
+    def test_a_canary_that_gets_no_share_of_the_requests_is_held_and_said_so(self) -> None:
+        cluster = adopted(spec=COMPARED)
+        cluster.canary_is_passed_over = True
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.reason("Reconciling") == reasons.ROUTING_NOT_EFFECTIVE)
+        cluster.run(300)
+        assert cluster.weight == 10
+        cluster.canary_is_passed_over = False
+        cluster.run()
+        assert_at_rest(cluster, Phase.SUCCEEDED, V2)
+
+    def test_without_any_user_the_share_is_held_until_the_deadline(self) -> None:
+        cluster = adopted(spec=COMPARED)
+        cluster.push(UNKNOWN)
+        cluster.run()
+        assert_at_rest(cluster, Phase.FAILED, V1)
+        assert cluster.reason("Stalled") == reasons.DEADLINE_EXCEEDED
+
+    @pytest.mark.parametrize(
+        ("policy", "phase", "serving"), [("advance", Phase.SUCCEEDED, UNKNOWN), ("rollback", Phase.FAILED, V1)]
+    )
+    def test_what_follows_when_nothing_is_decided_in_time_is_the_users_to_say(
+        self, policy: str, phase: Phase, serving: Version
+    ) -> None:
+        cluster = adopted(spec=COMPARED | {"analysis": {"onInconclusive": policy}})
+        cluster.promises.policy_is_advance = policy == "advance"
+        cluster.push(UNKNOWN)
+        cluster.run_until(lambda c: c.weight == 10)
+        begun = cluster.now
+        cluster.run_until(lambda c: c.weight != 10)
+        assert timedelta(minutes=2) <= cluster.now - begun <= timedelta(minutes=2, seconds=5)
+        cluster.run()
+        assert_at_rest(cluster, phase, serving)
+
+    def test_a_provider_that_fails_for_too_long_is_a_rollback_where_the_user_says_so(self) -> None:
+        steps = [{"weight": 10, "for": "10m"}]
+        cluster = adopted(spec={"steps": steps, "analysis": {"onError": "rollback", "errorLimit": "90s"}})
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.weight == 10)
+        for seconds in (60, 60, 300):
+            cluster.run(20)
+            cluster.scrapes_fail = Verdict.ERROR
+            cluster.run(seconds)
+            assert (cluster.phase is Phase.FAILED) is (seconds == 300), "only without a break"
+            cluster.scrapes_fail = None
+        cluster.run()
+        assert_at_rest(cluster, Phase.FAILED, V1)
+        stalled = cluster.status.condition("Stalled")
+        assert stalled is not None
+        assert "the provider of the metrics failed for 1m30s" in stalled.message
+
+    def test_a_bake_is_waited_for_before_the_promotion(self) -> None:
+        cluster = adopted(spec=COMPARED | {"bake": "15m"})
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.weight == 10)
+        begun = cluster.now
+        cluster.run_until(lambda c: c.phase is Phase.PROMOTING)
+        assert timedelta(minutes=15) <= cluster.now - begun <= timedelta(minutes=15, seconds=1)
+
+    def test_what_turns_bad_during_the_bake_is_found(self) -> None:
+        cluster = adopted(spec=COMPARED | {"bake": "15m"})
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.weight == 50)
+        cluster.run(600)
+        cluster.scrapes_fail = Verdict.FAIL
+        cluster.run(30)
+        assert cluster.phase is Phase.FAILED
 
 
 class TestNotReady:

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from canary.metrics.prometheus import MAX_BODY_BYTES, THREADS, Prometheus
+from canary.metrics.answers import Matrix, Vector
+from canary.metrics.prometheus import MAX_BODY_BYTES, MAX_SERIES_BYTES, THREADS, Prometheus
 from canary.model.measurement import Measured, NoData, ProviderError, Sample
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -386,3 +387,156 @@ async def test_a_closed_client_answers_with_an_error() -> None:
     client = Prometheus("http://127.0.0.1:9")
     client.close()
     assert await client.query("up") == ProviderError("the query to Prometheus failed: RuntimeError")
+
+
+# ---------------------------------------------------------------------------------------------------------- many series
+
+TWO = [
+    {"metric": {"a": "1"}, "value": [NOW, "3"]},
+    {"metric": {"a": "2"}, "value": [NOW, "1795248233.055"]},
+]
+RANGE = [{"metric": {"a": "1"}, "values": [[NOW - 30, "3"], [NOW - 15, "4.5"]]}, {"metric": {}, "values": []}]
+LONG_QUERY = 'sum(x{ingress=~"' + "|".join(f"app-{number}&=é" for number in range(2000)) + '"})'
+
+
+async def many(handler: Handler, at: float | None = None, **settings: Any) -> Vector | ProviderError:
+    async with prometheus(handler, **settings) as (client, _):
+        return await client.vector("x", at)
+
+
+async def over_time(handler: Handler, **settings: Any) -> Matrix | ProviderError:
+    async with prometheus(handler, **settings) as (client, _):
+        return await client.matrix("x", NOW - 30, NOW, 15)
+
+
+async def test_many_series_are_told_by_their_labels() -> None:
+    assert await many(always(lambda: answer(TWO))) == Vector(NOW, [({"a": "1"}, 3.0), ({"a": "2"}, 1795248233.055)])
+
+
+async def test_no_series_are_none_at_the_servers_time() -> None:
+    assert await many(always(lambda: answer([]))) == Vector(NOW, [])
+    assert await many(always(lambda: answer([])), at=12.5) == Vector(12.5, [])
+
+
+async def test_a_range_is_told_by_labels_and_times() -> None:
+    assert await over_time(always(lambda: answer(RANGE, "matrix"))) == Matrix(
+        [({"a": "1"}, [(NOW - 30, 3.0), (NOW - 15, 4.5)]), ({}, [])]
+    )
+
+
+async def test_a_query_of_any_length_is_posted_below_the_path_and_never_in_the_url() -> None:
+    forms: list[dict[str, Any]] = []
+
+    async def read(request: web.Request) -> web.StreamResponse:
+        forms.append(dict(await request.post()))
+        return answer(RANGE, "matrix") if request.path.endswith("range") else answer([])
+
+    async with prometheus(read, path="/prefix/", user="me:hunter2@") as (client, requests):
+        assert isinstance(await client.vector(LONG_QUERY), Vector)
+        assert isinstance(await client.vector(LONG_QUERY, NOW - 0.125), Vector)
+        assert isinstance(await client.matrix(LONG_QUERY, NOW - 1800.125, NOW, 15.0), Matrix)
+    api = "/prefix/api/v1"
+    assert [(request.method, request.path_qs) for request in requests] == [
+        ("POST", f"{api}/query"),
+        ("POST", f"{api}/query"),
+        ("POST", f"{api}/query_range"),
+    ]
+    assert forms == [
+        {"query": LONG_QUERY},
+        {"query": LONG_QUERY, "time": f"{NOW - 0.125}"},
+        {"query": LONG_QUERY, "start": f"{NOW - 1800.125}", "end": f"{NOW}", "step": "15.0"},
+    ]
+    assert all(request.headers["Authorization"].startswith("Basic ") for request in requests)
+
+
+@pytest.mark.parametrize(
+    ("response", "message"),
+    [
+        (lambda: answer(TWO, warnings=[MARK]), "Prometheus answered with warnings: the result may be partial"),
+        (lambda: answer([NOW, "1"], "scalar"), "the query must return an instant vector"),
+        (lambda: answer(RANGE, "matrix"), "the query must return an instant vector"),
+        (lambda: error_answer(422, "execution"), "Prometheus refused the query (HTTP 422, execution)"),
+        (lambda: answer([{"metric": {}, "value": [NOW, "NaN"]}]), "a counter of the answer is nan"),
+        (lambda: answer([{"metric": {}, "value": [NOW, "+Inf"]}]), "a counter of the answer is inf"),
+        (
+            lambda: answer([{"metric": {}, "histogram": [NOW, {}]}]),
+            "the query must return numbers; a sample of the answer is none",
+        ),
+        (
+            lambda: answer([{"value": [NOW, "1"]}]),
+            "the answer is not one of Prometheus's query API: a series without labels",
+        ),
+        (
+            lambda: answer([{"metric": {"a": 1}, "value": [NOW, "1"]}]),
+            "the answer is not one of Prometheus's query API: a series without labels",
+        ),
+        (lambda: answer([MARK]), "the answer is not one of Prometheus's query API: a series without labels"),
+        (
+            lambda: answer([*TWO, {"metric": {}, "value": [NOW - 1, "1"]}]),
+            "the samples of the answer are not of one instant",
+        ),
+        (
+            lambda: answer([{"metric": {}, "value": [NOW - 301, "1"]}]),
+            "the sample is stale: it is more than 300 s off the server's clock",
+        ),
+        (
+            lambda: web.Response(status=302, headers={"Location": f"http://{MARK}/"}),
+            "Prometheus answered with a redirect (HTTP 302); none is followed",
+        ),
+    ],
+)
+async def test_a_vector_that_must_not_be_used_is_an_error(response: Callable[[], web.Response], message: str) -> None:
+    assert await many(always(response)) == ProviderError(message)
+
+
+async def test_a_vector_of_the_past_is_of_the_time_that_was_asked_for() -> None:
+    said = always(lambda: answer(TWO))
+    assert isinstance(await many(said, at=NOW - 0.9), Vector)
+    assert await many(said, at=NOW - 86400) == ProviderError("the answer is of another time than asked for")
+    long_ago = always(lambda: answer([{"metric": {}, "value": [NOW - 86400, "1"]}]))
+    assert await many(long_ago, at=NOW - 86400) == Vector(NOW - 86400, [({}, 1.0)])
+
+
+@pytest.mark.parametrize(
+    ("result", "message"),
+    [
+        (
+            [{"metric": {}, "value": [NOW, "1"]}],
+            "the answer is not one of Prometheus's query API: a series without values",
+        ),
+        ([{"metric": {}, "values": [[NOW, "NaN"]]}], "a counter of the answer is nan"),
+        ([{"metric": {}, "values": [[NOW]]}], "the query must return numbers; a sample of the answer is none"),
+        ([{"metric": {}, "values": [[NOW + 2, "1"]]}], "the answer is of another time than asked for"),
+        ([{"metric": {}, "values": [[NOW - 32, "1"]]}], "the answer is of another time than asked for"),
+    ],
+)
+async def test_a_range_that_must_not_be_used_is_an_error(result: object, message: str) -> None:
+    assert await over_time(always(lambda: answer(result, "matrix"))) == ProviderError(message)
+
+
+async def test_an_instant_is_no_range() -> None:
+    assert await over_time(always(lambda: answer(TWO))) == ProviderError("the query must return a range of values")
+
+
+@pytest.mark.parametrize(("size", "refused"), [(2 * MAX_BODY_BYTES, False), (MAX_SERIES_BYTES + 1, True)])
+async def test_many_series_may_be_larger_than_one_number_but_not_without_limit(size: int, refused: bool) -> None:
+    got = await many(always(lambda: answer([], padding="x" * size)))
+    assert got == (ProviderError("the answer of Prometheus is larger than 32768 KiB") if refused else Vector(NOW, []))
+
+
+async def test_a_range_gets_more_time_than_an_instant() -> None:
+    async def slow(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0.6)
+        return answer([], "matrix" if request.path.endswith("range") else "vector")
+
+    assert await many(slow, timeout_seconds=0.2) == ProviderError("no answer from Prometheus within 0.2 s")
+    assert await over_time(slow, timeout_seconds=0.2) == Matrix([])
+    assert await over_time(slow, timeout_seconds=0.05) == ProviderError("no answer from Prometheus within 0.3 s")
+
+
+async def test_many_series_of_nobody_there_or_of_a_closed_client_are_an_error() -> None:
+    client = Prometheus("http://127.0.0.1:9")
+    assert await client.vector("up") == ProviderError("cannot connect to Prometheus")
+    assert await client.matrix("up", 0, 1, 1) == ProviderError("cannot connect to Prometheus")
+    client.close()
+    assert await client.vector("up") == ProviderError("the query to Prometheus failed: RuntimeError")

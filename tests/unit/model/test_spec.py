@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from canary.model.fields import SpecError
 from canary.model.spec import (
     DEFAULT_METRICS,
+    Analysis,
     CanarySpec,
     Metric,
-    SpecError,
+    OnError,
+    OnInconclusive,
     Step,
     Target,
     ThresholdRange,
@@ -32,15 +35,19 @@ def refused(**fields: Any) -> SpecError:
 def test_a_name_is_all_that_is_needed() -> None:
     spec = parse_spec(MINIMAL)
     assert spec.target == Target("podinfo", ())
-    assert [(step.weight, step.hold) for step in spec.steps] == [
-        (weight, timedelta(minutes=1)) for weight in (5, 10, 20, 35, 50)
+    assert [(step.weight, step.hold, step.max_hold) for step in spec.steps] == [
+        (weight, timedelta(seconds=30), timedelta(minutes=2)) for weight in (5, 10, 20, 35, 50)
     ]
+    assert spec.bake == timedelta()
     assert spec.analysis.interval == timedelta(seconds=15)
     assert spec.analysis.threshold == 2
-    assert spec.analysis.metrics == (
-        Metric("request-success-rate", ThresholdRange(min=99.0)),
-        Metric("request-duration", ThresholdRange(max=500.0)),
-    )
+    assert spec.analysis.metrics == (Metric("request-success-rate"), Metric("request-duration"))
+    assert all(metric.compared for metric in spec.analysis.metrics)
+    assert spec.analysis.warm_up == timedelta(seconds=30)
+    assert spec.analysis.min_requests == 10
+    assert spec.analysis.on_inconclusive is OnInconclusive.HOLD
+    assert spec.analysis.on_error is OnError.HOLD
+    assert spec.analysis.error_limit == timedelta(minutes=5)
     assert spec.progress_deadline == timedelta(minutes=10)
     assert spec.suspend is False
 
@@ -49,13 +56,25 @@ def test_everything_can_be_said() -> None:
     spec = parse_spec(
         {
             "targets": [{"name": "podinfo", "ingresses": [{"name": "public"}, {"name": "internal"}]}],
-            "steps": [{"weight": 1, "for": "90s"}, {"weight": 100}],
+            "steps": [{"weight": 1, "for": "90s", "maxFor": "10m"}, {"weight": 100}],
+            "bake": "1h30m",
             "analysis": {
                 "interval": "30s",
                 "threshold": 5,
+                "warmUp": "0s",
+                "minRequests": 500,
+                "onInconclusive": "advance",
+                "onError": "rollback",
+                "errorLimit": "90s",
                 "metrics": [
                     {"name": "request-duration", "interval": "2m", "thresholdRange": {"max": 250}},
                     {"name": "saturation", "query": "vector(1)", "thresholdRange": {"min": 0, "max": 0.5}},
+                    {
+                        "name": "queue",
+                        "templateRef": {"name": "queue-length"},
+                        "templateVariables": {"queue": "mails", "percentile": "99"},
+                        "thresholdRange": {"max": 100},
+                    },
                 ],
             },
             "progressDeadlineSeconds": 60,
@@ -63,12 +82,26 @@ def test_everything_can_be_said() -> None:
         }
     )
     assert spec.target == Target("podinfo", ("public", "internal"))
-    assert spec.steps == (Step(1, timedelta(seconds=90)), Step(100, timedelta(minutes=1)))
-    assert spec.analysis.interval == timedelta(seconds=30)
-    assert spec.analysis.threshold == 5
-    assert spec.analysis.metrics == (
-        Metric("request-duration", ThresholdRange(max=250), timedelta(minutes=2)),
-        Metric("saturation", ThresholdRange(0, 0.5), timedelta(minutes=1), "vector(1)"),
+    assert spec.steps == (Step(1, timedelta(seconds=90), timedelta(minutes=10)), Step(100))
+    assert spec.bake == timedelta(minutes=90)
+    assert spec.analysis == Analysis(
+        interval=timedelta(seconds=30),
+        threshold=5,
+        metrics=(
+            Metric("request-duration", ThresholdRange(max=250), timedelta(minutes=2)),
+            Metric("saturation", ThresholdRange(0, 0.5), timedelta(minutes=1), "vector(1)"),
+            Metric(
+                "queue",
+                ThresholdRange(max=100),
+                template_ref="queue-length",
+                template_variables=(("percentile", "99"), ("queue", "mails")),
+            ),
+        ),
+        warm_up=timedelta(),
+        min_requests=500,
+        on_inconclusive=OnInconclusive.ADVANCE,
+        on_error=OnError.ROLLBACK,
+        error_limit=timedelta(seconds=90),
     )
     assert spec.progress_deadline == timedelta(minutes=1)
     assert spec.suspend is True
@@ -79,9 +112,40 @@ def test_empty_lists_and_nulls_mean_the_defaults() -> None:
     assert parsed(steps=None, analysis=None, progressDeadlineSeconds=None, suspend=None) == parse_spec(MINIMAL)
 
 
-def test_a_built_in_metric_has_its_own_limits_unless_others_are_given() -> None:
-    spec = parsed(analysis={"metrics": [{"name": "request-success-rate"}]})
-    assert spec.analysis.metrics == DEFAULT_METRICS[:1]
+def test_a_built_in_metric_is_compared_with_stable_unless_limits_are_given() -> None:
+    success, duration = parsed(
+        analysis={
+            "metrics": [{"name": "request-success-rate"}, {"name": "request-duration", "thresholdRange": {"max": 250}}]
+        }
+    ).analysis.metrics
+    assert success == DEFAULT_METRICS[0]
+    assert success.compared
+    assert duration.threshold_range == ThresholdRange(max=250)
+    assert not duration.compared
+
+
+@pytest.mark.parametrize(
+    ("step", "hold", "max_hold"),
+    [
+        ({}, timedelta(seconds=30), timedelta(minutes=2)),
+        ({"for": "90s"}, timedelta(seconds=90), timedelta(minutes=2)),
+        ({"for": "5m"}, timedelta(minutes=5), timedelta(minutes=5)),
+        ({"maxFor": "30s"}, timedelta(seconds=30), timedelta(seconds=30)),
+        ({"for": "5m", "maxFor": "1h"}, timedelta(minutes=5), timedelta(hours=1)),
+    ],
+)
+def test_proof_is_looked_for_two_minutes_or_as_long_as_the_step_takes(
+    step: dict[str, str], hold: timedelta, max_hold: timedelta
+) -> None:
+    assert parsed(steps=[{"weight": 5, **step}]).steps == (Step(5, hold, max_hold),)
+
+
+def test_an_error_never_lets_the_canary_go_on() -> None:
+    assert set(OnError) == {"hold", "rollback"}
+
+
+def test_a_week_is_the_longest() -> None:
+    assert parsed(bake="168h").bake == timedelta(days=7)
 
 
 def metrics(*items: Any) -> dict[str, Any]:
@@ -89,6 +153,7 @@ def metrics(*items: Any) -> dict[str, Any]:
 
 
 QUERY = {"name": "mine", "query": "vector(1)"}
+TEMPLATE: dict[str, Any] = {"name": "mine", "templateRef": {"name": "t"}, "thresholdRange": {"max": 1}}
 
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("spec.targets", {"targets": []}, "has 0"),
@@ -116,6 +181,12 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("spec.steps[2].weight", {"steps": [{"weight": 5}, {"weight": 9}, {"weight": 8}]}, "above the step before it (9)"),
     ("spec.steps[0].for", {"steps": [{"weight": 5, "for": "a while"}]}, "'a while' is not a duration"),
     ("spec.steps[0].for", {"steps": [{"weight": 5, "for": 60}]}, "wrong type"),
+    ("spec.steps[0].maxFor", {"steps": [{"weight": 5, "maxFor": "29s"}]}, "at least as long as for (30s)"),
+    ("spec.steps[1].maxFor", {"steps": [{"weight": 5}, {"weight": 6, "for": "5m", "maxFor": "4m"}]}, "for (5m)"),
+    ("spec.steps[0].for", {"steps": [{"weight": 5, "for": "169h"}]}, "at most 168h, is 169h"),
+    ("spec.bake", {"bake": 60}, "wrong type"),
+    ("spec.bake", {"bake": "168h1ms"}, "at most 168h"),
+    ("spec.bake", {"bake": "999999999999999999h"}, "at most 168h"),
     ("spec.analysis", {"analysis": []}, "wrong type"),
     ("spec.analysis.interval", {"analysis": {"interval": "often"}}, "'often' is not a duration"),
     ("spec.analysis.interval", {"analysis": {"interval": "0s"}}, "at least 1s"),
@@ -123,12 +194,39 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("spec.analysis.threshold", {"analysis": {"threshold": "2"}}, "wrong type"),
     ("spec.analysis.threshold", {"analysis": {"threshold": 0}}, "from 1 to 1000, is 0"),
     ("spec.analysis.threshold", {"analysis": {"threshold": 1001}}, "from 1 to 1000, is 1001"),
+    ("spec.analysis.warmUp", {"analysis": {"warmUp": "cold"}}, "'cold' is not a duration"),
+    ("spec.analysis.minRequests", {"analysis": {"minRequests": 0}}, "from 1 to 1000000, is 0"),
+    ("spec.analysis.minRequests", {"analysis": {"minRequests": 1.5}}, "wrong type"),
+    ("spec.analysis.onInconclusive", {"analysis": {"onInconclusive": "promote"}}, "one of hold, rollback, advance"),
+    ("spec.analysis.onInconclusive", {"analysis": {"onInconclusive": True}}, "wrong type"),
+    ("spec.analysis.onError", {"analysis": {"onError": "advance"}}, "one of hold, rollback, is 'advance'"),
+    ("spec.analysis.errorLimit", {"analysis": {"errorLimit": "5"}}, "'5' is not a duration"),
     ("spec.analysis.metrics[0]", metrics("request-duration"), "must be an object"),
     ("spec.analysis.metrics[0].name", metrics({}), "is required"),
     ("spec.analysis.metrics[0].name", metrics({"name": "latency"}), "'latency' is neither built in"),
     ("spec.analysis.metrics[1].name", metrics({"name": "request-duration"}, {"name": "request-duration"}), "twice"),
     ("spec.analysis.metrics[0].query", metrics({**QUERY, "query": 1}), "wrong type"),
     ("spec.analysis.metrics[0].thresholdRange", metrics(QUERY), "is required beside a query"),
+    ("spec.analysis.metrics[0].templateRef", metrics({**TEMPLATE, "query": "up"}), "cannot stand beside a query"),
+    ("spec.analysis.metrics[0].templateRef", metrics({**TEMPLATE, "templateRef": "t"}), "wrong type"),
+    ("spec.analysis.metrics[0].templateRef.name", metrics({**TEMPLATE, "templateRef": {}}), "is required"),
+    ("spec.analysis.metrics[0].thresholdRange", metrics({**TEMPLATE, "thresholdRange": None}), "is required beside"),
+    ("spec.analysis.metrics[0].templateVariables", metrics({**TEMPLATE, "templateVariables": []}), "wrong type"),
+    (
+        "spec.analysis.metrics[0].templateVariables.limit",
+        metrics({**TEMPLATE, "templateVariables": {"limit": 5}}),
+        "wrong type",
+    ),
+    (
+        "spec.analysis.metrics[0].templateVariables.limit",
+        metrics({**TEMPLATE, "templateVariables": {"limit": None}}),
+        "is required",
+    ),
+    (
+        "spec.analysis.metrics[0].templateVariables",
+        metrics({**QUERY, "thresholdRange": {"max": 1}, "templateVariables": {"a": "b"}}),
+        "need a templateRef",
+    ),
     ("spec.analysis.metrics[0].thresholdRange", metrics({**QUERY, "thresholdRange": {}}), "min, max or both"),
     (
         "spec.analysis.metrics[0].thresholdRange",

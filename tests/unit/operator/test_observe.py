@@ -1,6 +1,6 @@
 """From the cache, and a read where the cache cannot know, to a World."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from canary.engine.world import Finding, ObjectRef, World
 from canary.kube.cache import Cache
@@ -140,6 +140,31 @@ class TestTarget:
         owner = observed(canary_object(), deployment(labels=labels), flux).owner
         assert owner is not None
         assert owner.revision == "main@sha1:4c1ca09"
+
+
+class TestQueries:
+    TEMPLATE: ClassVar[Json] = {
+        "kind": "MetricTemplate",
+        "metadata": {"name": "saturation", "namespace": NAMESPACE, "uid": "t", "resourceVersion": "1"},
+        "spec": {"query": 'max(busy{service="{{ service }}"})'},
+    }
+    ANALYSIS: ClassVar[Json] = {
+        "metrics": [{"name": "mine", "templateRef": {"name": "saturation"}, "thresholdRange": {"max": 1}}]
+    }
+
+    def test_they_are_written_from_the_template_and_the_traffic_found(self) -> None:
+        world = observed(canary_object(analysis=self.ANALYSIS), deployment(), self.TEMPLATE)
+        assert world.queries == {"mine": 'max(busy{service="podinfo"})'}
+
+    def test_a_template_of_another_namespace_is_none(self) -> None:
+        elsewhere = {**self.TEMPLATE, "metadata": {**self.TEMPLATE["metadata"], "namespace": "production"}}
+        world = observed(canary_object(analysis=self.ANALYSIS), deployment(), elsewhere)
+        assert isinstance(world.queries, Finding)
+        assert world.queries.reason == reasons.METRIC_TEMPLATE_NOT_FOUND
+
+    def test_there_are_none_before_spec_and_traffic_are_known(self) -> None:
+        assert observed(canary_object(steps="no"), deployment()).queries == {}
+        assert observed(canary_object(analysis=self.ANALYSIS)).queries == {}
 
 
 class TestOurObjects:

@@ -41,9 +41,15 @@ class TestKeys:
         assert keys("EndpointSlice", service(), cache) == set()
 
     @pytest.mark.parametrize(
-        ("kind", "obj"), [("Service", service()), ("Ingress", ingress()), ("Canary", canary_object())]
+        ("kind", "obj"),
+        [
+            ("Service", service()),
+            ("Ingress", ingress()),
+            ("Canary", canary_object()),
+            ("MetricTemplate", {"metadata": {"name": "queue-length", "namespace": NAMESPACE}}),
+        ],
     )
-    def test_what_may_carry_traffic_matters_to_all_in_its_namespace(self, kind: str, obj: Json, cache: Cache) -> None:
+    def test_what_any_may_depend_on_matters_to_all_in_its_namespace(self, kind: str, obj: Json, cache: Cache) -> None:
         assert keys(kind, obj, cache) == {MINE}
 
     def test_the_guard_matters_to_all(self, cache: Cache) -> None:

@@ -1,0 +1,271 @@
+"""The judge: canary against stable, over the same scrapes, after every scrape if one likes.
+
+`seed` learns from stable's past, `update` takes what one scrape added, `look` says what all of it means. Every function
+takes and returns whole arrays, for any number of rollouts at once; those for which a scrape brought nothing stay as
+they are.
+
+A healthy canary is called regressed with a probability of at most 1 % per release, however often one looks and however
+long it takes: ERRORS_ALPHA + OUTAGE_ALPHA + LATENCY_ALPHA, each bounded by Ville's inequality.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis import dispersion, harmless, latency, mixture
+from analysis.kernel import Bools, Floats, split_evidence
+from analysis.outage import WEIGHTS as OUTAGE_WEIGHTS
+from analysis.outage import outage_evidence
+from analysis.regression import CAP, ERRORS, HARMLESS_FACTOR, LATENCY, LATENCY_FACTOR
+from analysis.state import Block, State, Tally, choose, fresh
+
+ERRORS_ALPHA = 0.004
+LATENCY_ALPHA = 0.004
+OUTAGE_ALPHA = 0.002
+
+LONG = 8
+"""Scrapes of a long interval of the dispersion."""
+BLOCK_CANARY = 1
+BLOCK_STABLE = 3
+"""Requests of each arm that a block has at the least. Counts of requests, never of failures: that keeps it valid."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What one scrape added for R rollouts. The arms are canary and stable, in this order."""
+
+    total: Floats
+    """(R, 2)"""
+    bad: Floats
+    """(R, 2): failed ones, by whatever measure."""
+    slower: Floats
+    """(R, 2, B): those that took longer than each bound."""
+    bounds: Floats
+    """(B,) in seconds, rising; B may be 0."""
+
+
+def seed(history: Sequence[Requests]) -> State:
+    """Learn from stable's past, oldest first: how bursty its errors are, and which latencies to watch.
+
+    Canary's part of the history is not looked at. At least one scrape is needed, for the number of rollouts.
+    """
+    first = history[0]
+    rollouts, bounds = len(first.total), len(first.bounds)
+    alone = [replace(one, total=one.total * [0, 1], bad=one.bad * [0, 1]) for one in history]
+    total, slower = sum(one.total[:, 1] for one in alone), sum(one.slower[:, 1] for one in alone)
+    thresholds = latency.choose_thresholds(first.bounds, np.asarray(total), np.asarray(slower))
+    state = replace(fresh(rollouts, bounds), thresholds=thresholds)
+    for one in alone:
+        state = _learn_dispersion(_learn_thresholds(state, one), one, np.ones(rollouts, dtype=bool))
+    return state
+
+
+def update(state: State, scrape: Requests, *, settled: Bools, warm: Bools) -> State:
+    """Take what one scrape added, for canaries that have traffic.
+
+    `settled` (R,): the whole scrape was under the present share; otherwise only gross failure is told from it.
+    `warm` (R,): canary's latency counts by now.
+    """
+    state = _learn_thresholds(state, scrape)
+    block = _block(state, scrape, warm)
+    pooled = _add(state.open, block)
+    ready: Bools = settled & _enough(pooled)
+    judged = choose(settled, pooled, block)
+    state = _judge_outage(state, judged, ready | (~settled & _enough(block)))
+    state = _judge_errors(state, judged, ready)
+    state = _judge_latency(state, judged, ready & (judged.timed > 0).all(axis=-1))
+    empty = fresh(len(settled), 0)
+    state = replace(
+        state,
+        open=choose(np.logical_not(settled & ~ready), empty.open, pooled),
+        tally=choose(settled, _tally(state, scrape, warm), state.tally),
+    )
+    return _learn_dispersion(state, scrape, settled)
+
+
+def _learn_thresholds(state: State, scrape: Requests) -> State:
+    """Choose what to watch once stable had enough requests; frozen for the rest of the release."""
+    unknown: Bools = np.asarray(np.isnan(state.thresholds).all(axis=-1))
+    if not unknown.any() or not scrape.bounds.size:
+        return state
+    early = state.early + np.concatenate((scrape.total[:, 1:], scrape.slower[:, 1]), axis=-1)
+    chosen = latency.choose_thresholds(scrape.bounds, early[:, 0], early[:, 1:])
+    known = ~(unknown & np.isnan(chosen).all(axis=-1))
+    return replace(
+        state,
+        thresholds=choose(unknown, chosen, state.thresholds),
+        early=choose(known, np.zeros_like(early), early),
+    )
+
+
+def _block(state: State, scrape: Requests, warm: Bools) -> Block:
+    counted = warm[:, None] & bool(scrape.bounds.size)
+    slow = [
+        _beyond(state, scrape, arm, factor) for arm, factor in ((0, 1.0), (1, LATENCY_FACTOR), (1, HARMLESS_FACTOR))
+    ]
+    return Block(
+        requests=scrape.total,
+        bad=scrape.bad,
+        timed=scrape.total * counted,
+        slow=np.stack(slow[:2], axis=1) * counted[..., None],
+        far=slow[2] * counted,
+    )
+
+
+def _beyond(state: State, scrape: Requests, arm: int, factor: float = 1.0) -> Floats:
+    return latency.beyond(scrape.bounds, state.thresholds, scrape.total[:, arm], scrape.slower[:, arm], factor)
+
+
+def _add(a: Block, b: Block) -> Block:
+    return Block(a.requests + b.requests, a.bad + b.bad, a.timed + b.timed, a.slow + b.slow, a.far + b.far)
+
+
+def _enough(block: Block) -> Bools:
+    enough: Bools = (block.requests[:, 0] >= BLOCK_CANARY) & (block.requests[:, 1] >= BLOCK_STABLE)
+    return enough
+
+
+def _arms(counts: Floats) -> tuple[Floats, Floats]:
+    return counts[:, 0], counts[:, 1]
+
+
+def _judge_outage(state: State, block: Block, which: Bools) -> State:
+    blocks = state.outage_blocks + which
+    wealth = mixture.add(state.outage, blocks, outage_evidence(_arms(block.requests), _arms(block.bad)))
+    return replace(state, outage=choose(which, wealth, state.outage), outage_blocks=blocks)
+
+
+def _judge_errors(state: State, block: Block, which: Bools) -> State:
+    requests, bad, phi = _arms(block.requests), _arms(block.bad), error_dispersion(state)[:, None]
+    x, slope = split_evidence(requests, bad, ERRORS.ratios, ERRORS.tolerated_ratio)
+    evidence = np.minimum((x + ERRORS.tolerated_excess * slope) / phi, CAP)
+    blocks = state.errors_blocks + which
+    wealth = mixture.add(state.errors, blocks, evidence)
+    x, slope = split_evidence(requests, bad, harmless.RATIOS, harmless.TOLERATED)
+    proof = state.harmless + np.stack((x, slope), axis=1) / phi[..., None]
+    return replace(
+        state,
+        errors=choose(which, wealth, state.errors),
+        errors_blocks=blocks,
+        harmless=choose(which, proof, state.harmless),
+    )
+
+
+def _judge_latency(state: State, block: Block, which: Bools) -> State:
+    known = ~np.isnan(state.thresholds)
+    which = which & known.any(axis=-1)
+    phi = latency_dispersion(state)[..., None]
+    timed = tuple(np.broadcast_to(n[:, None], known.shape) for n in _arms(block.timed))
+    slow = _arms(block.slow)
+    x, slope = split_evidence((timed[0], timed[1]), slow, LATENCY.ratios, LATENCY.tolerated_ratio)
+    evidence = np.where(known[..., None], np.minimum((x + LATENCY.tolerated_excess * slope) / phi, CAP), 0.0)
+    blocks = state.latency_blocks + which
+    wealth = mixture.add(state.latency, np.broadcast_to(blocks[:, None], known.shape), evidence)
+    x, slope = split_evidence(
+        (timed[0], timed[1]), (slow[0], block.far), harmless.LATENCY_RATIOS, harmless.LATENCY_TOLERATED
+    )
+    proof = state.harmless_latency + np.stack((x, slope), axis=1) / phi[:, None]
+    return replace(
+        state,
+        latency=choose(which, wealth, state.latency),
+        latency_blocks=blocks,
+        harmless_latency=choose(which, proof, state.harmless_latency),
+    )
+
+
+def _tally(state: State, scrape: Requests, warm: Bools) -> Tally:
+    counted = warm[:, None] & bool(scrape.bounds.size)
+    slow = np.stack([_beyond(state, scrape, 0), _beyond(state, scrape, 1)], axis=1)
+    old = state.tally
+    return Tally(
+        requests=old.requests + scrape.total,
+        bad=old.bad + scrape.bad,
+        timed=old.timed + scrape.total * counted,
+        slow=old.slow + slow * counted[..., None],
+    )
+
+
+def _learn_dispersion(state: State, scrape: Requests, which: Bools) -> State:
+    """After the scrape was judged: what is used is always from before."""
+    slow = np.stack([_beyond(state, scrape, 0), _beyond(state, scrape, 1)], axis=1)
+    timed = np.broadcast_to(scrape.total[..., None], slow.shape)
+    long = state.long + np.stack((np.ones_like(scrape.total), scrape.total, scrape.bad), axis=1)
+    over = which & (long[:, 0, 0] >= LONG)
+    learnt = replace(
+        state,
+        pairs=dispersion.add(state.pairs, scrape.total, scrape.bad),
+        long_pairs=choose(over, dispersion.add(state.long_pairs, long[:, 1], long[:, 2]), state.long_pairs),
+        long=choose(over, np.zeros_like(long), long),
+        latency_pairs=dispersion.add(state.latency_pairs, timed, slow),
+    )
+    return choose(which, learnt, state)
+
+
+def error_dispersion(state: State) -> Floats:
+    """(R,): by what the evidence from errors is divided, at least 1: the larger of both arms and both scales."""
+    short = dispersion.of_arms(state.pairs, dispersion.dispersion)
+    return np.maximum(short, dispersion.of_arms(state.long_pairs, dispersion.long_dispersion))
+
+
+def latency_dispersion(state: State) -> Floats:
+    """(R, T): likewise for each threshold. At the long scale common drift would dominate: it is left out."""
+    return dispersion.of_arms(state.latency_pairs, dispersion.dispersion)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What all the evidence says about R rollouts. Logarithms are natural: log E >= log(1 / alpha) is proof."""
+
+    errors: Floats
+    """(R,) log evidence that the canary fails more requests than is tolerated."""
+    outage: Floats
+    """(R,) log evidence that it is plainly broken."""
+    latency: Floats
+    """(R,) log evidence that it is slower, over all thresholds."""
+    slowest: NDArray[np.intp]
+    """(R,) the threshold at which it is strongest."""
+    harmless: Floats
+    """(R,) log evidence that its errors do no harm at the next share."""
+    harmless_latency: Floats
+    """(R,) log evidence that its latency does none; the weakest threshold. -inf where no threshold is known."""
+    excess: Floats
+    """(R,) with confidence 1 - harmless.BETA canary's error rate is below 1.1 times stable's + this."""
+    margin: Floats
+    """(R,) the excess that is tolerated before the next share."""
+
+    @property
+    def failed_errors(self) -> Bools:
+        """(R,) proof of a regression in errors."""
+        proof: Bools = (self.errors >= -np.log(ERRORS_ALPHA)) | (self.outage >= -np.log(OUTAGE_ALPHA))
+        return proof
+
+    @property
+    def failed_latency(self) -> Bools:
+        """(R,) proof of a regression in latency."""
+        proof: Bools = self.latency >= -np.log(LATENCY_ALPHA)
+        return proof
+
+
+def look(state: State, next_weight: Floats) -> Judgement:
+    """All that is known now. `next_weight` (R,): the share (0 to 1] that the canary would get next."""
+    margin = harmless.margin(next_weight)
+    known = ~np.isnan(state.thresholds)
+    latency_wealth = mixture.log_evidence(
+        state.latency, np.broadcast_to(state.latency_blocks[:, None], known.shape), LATENCY.weights
+    )
+    at_threshold = np.where(known, latency_wealth, -np.inf)
+    thresholds = np.maximum(known.sum(axis=-1), 1)
+    proof = harmless.log_harmless(state.harmless_latency[:, 0], state.harmless_latency[:, 1], margin[:, None])
+    weakest = np.where(known, proof, np.inf).min(axis=-1)
+    return Judgement(
+        errors=mixture.log_evidence(state.errors, state.errors_blocks, ERRORS.weights),
+        outage=mixture.log_evidence(state.outage, state.outage_blocks, OUTAGE_WEIGHTS),
+        latency=np.logaddexp.reduce(at_threshold, axis=-1) - np.log(thresholds),
+        slowest=at_threshold.argmax(axis=-1),
+        harmless=harmless.log_harmless(state.harmless[:, 0], state.harmless[:, 1], margin),
+        harmless_latency=np.where(known.any(axis=-1), weakest, -np.inf),
+        excess=harmless.upper_bound(state.harmless[:, 0], state.harmless[:, 1]),
+        margin=margin,
+    )

@@ -1,0 +1,42 @@
+"""What the evidence means for the step under way: go on, go back, or keep looking."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import harmless
+from analysis.judge import Judgement
+from analysis.kernel import Bools, Floats
+from analysis.state import State
+
+SUSPICION = np.log(1.5)
+"""Evidence of a regression from which on nothing passes, though it is no proof."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one metric, for R rollouts; neither of the two: inconclusive."""
+
+    passed: Bools
+    failed: Bools
+
+
+def outcomes(state: State, judged: Judgement, *, over: Bools, min_requests: Floats) -> tuple[Outcome, Outcome]:
+    """Of errors and of latency. A step passes with proof of harmlessness.
+
+    When the time for proof is `over` (R,), it passes as well with nothing against it in at least `min_requests` (R,)
+    of the canary.
+    """
+    suspicious = (np.maximum(judged.errors, judged.outage), judged.latency)
+    proof = (judged.harmless, judged.harmless_latency)
+    counted = (state.tally.requests[:, 0], state.tally.timed[:, 0])
+    failed = (judged.failed_errors, judged.failed_latency)
+    return (
+        _outcome(suspicious[0], proof[0], over & (counted[0] >= min_requests), failed[0]),
+        _outcome(suspicious[1], proof[1], over & (counted[1] >= min_requests), failed[1]),
+    )
+
+
+def _outcome(suspicion: Floats, proof: Floats, enough: Bools, failed: Bools) -> Outcome:
+    harmless_enough = (proof >= -np.log(harmless.BETA)) | enough
+    return Outcome(passed=harmless_enough & (suspicion < SUSPICION) & ~failed, failed=failed)

@@ -1,0 +1,230 @@
+"""The share in effect: what was measured since decides. Only a pass goes on; only proof, or a stated limit, goes back.
+
+Metrics that compare canary with stable are judged whenever there is news, for their test may be looked at at any time;
+those with fixed limits once an interval, and `threshold` failed checks of them are a rollback.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from analysis.verdict import Verdict, worst
+from canary.engine import conditions
+from canary.engine.decision import SAFETY_LOOK, Answer, AskEvidence, AskSamples, Decision, told
+from canary.engine.evidence import compare, hold_to_limits, judge_samples, share_text
+from canary.engine.outcome import at, passed_step, roll_back
+from canary.engine.winddown import SETTLE
+from canary.engine.world import Finding, World, current_step, known_spec, known_traffic
+from canary.model import reasons
+from canary.model.duration import format_duration, format_time
+from canary.model.evidence import Exposure
+from canary.model.scrape import Arms
+from canary.model.spec import Metric, OnError, OnInconclusive
+from canary.model.status import Check
+
+_SHARE_WINDOW = timedelta(minutes=1)
+"""How far back the canary's share of the requests is looked at."""
+_GOOD_NEWS = (reasons.CHECKS_PASSED, reasons.JUDGING)
+_GOING_WELL = (reasons.WEIGHT_CHANGED, *_GOOD_NEWS)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Where the share is in its time, which counts from when it was written."""
+
+    due: bool
+    """Whether this interval's check of the fixed limits was not counted yet."""
+    ripe: bool
+    """Whether a pass goes on: the least time of the step, and of the bake before a promotion, is over."""
+    over: bool
+    """Whether the time for proof is over."""
+    next: timedelta
+    """From now until time alone changes one of these."""
+
+
+def follow(world: World) -> AskEvidence | None:
+    """The requests of a rollout are followed from its beginning, so that stable's past is known when it counts."""
+    if world.evidence is not None or not any(metric.built_in for metric in known_spec(world).analysis.metrics):
+        return None
+    return AskEvidence(exposure(world))
+
+
+def exposure(world: World) -> Exposure:
+    """What the judge must know."""
+    spec, status, route = known_spec(world), world.status, world.route
+    in_effect = route.complete and route.weight == status.weight > 0 and route.since
+    limited = [metric.interval for metric in spec.analysis.metrics if metric.built_in and not metric.compared]
+    return Exposure(
+        attempt=f"{status.template} {format_time(status.started_at or world.now)}",
+        arms=Arms(world.canary.namespace, known_traffic(world).backends),
+        step=status.step,
+        exposed_at=status.exposed_at,
+        in_effect_at=in_effect + SETTLE if in_effect else None,
+        warm_up=spec.analysis.warm_up,
+        window=max((_SHARE_WINDOW, *limited)),
+        saved=status.judge,
+    )
+
+
+def assess(world: World) -> Answer:
+    """Judge what is known of the share in effect."""
+    look = _look(world)
+    checks = _from_requests(world, look)
+    if failed := _proven(world, checks):
+        return failed
+    asked = _queried(world)
+    ripe = look.ripe and all(check.verdict is Verdict.PASS for check in checks)
+    if asked and world.samples is None and (look.due or ripe):
+        return AskSamples(asked)
+    checks += judge_samples(asked, world.samples or {})
+    if failed := _beyond_limits(world, look, checks):
+        return failed
+    if world.evidence and (share := share_text(world.evidence, world.status.weight)):
+        return _looked(world, checks, Finding(reasons.ROUTING_NOT_EFFECTIVE, f"{at(world)}: holding: {share}"), look)
+    complete = not asked or world.samples is not None
+    verdict = worst([check.verdict for check in checks]) if complete else Verdict.INCONCLUSIVE
+    return _answer(world, look, checks, verdict) if complete else _unchanged(world, look)
+
+
+def failure(world: World) -> Answer | None:
+    """While something is waited for with a share in effect: only what speaks against the canary counts."""
+    look = _look(world)
+    checks = _from_requests(world, look)
+    if failed := _proven(world, checks):
+        return failed
+    asked = _queried(world)
+    if look.due and asked and world.samples is None:
+        return AskSamples(asked)
+    return _beyond_limits(world, look, checks + judge_samples(asked, world.samples or {}))
+
+
+def next_look(world: World) -> timedelta:
+    """From now until time alone may change what the checks say."""
+    return _look(world).next
+
+
+def _look(world: World) -> _Look:
+    spec, step, status = known_spec(world), current_step(world), world.status
+    interval, checked_at = spec.analysis.interval, status.checked_at
+    since = world.route.since or world.now
+    in_effect = since + SETTLE
+    looks = (world.now - in_effect) // interval
+    counted = checked_at is not None and checked_at >= in_effect + looks * interval
+    ripe_at, over_at = max(since + step.hold, in_effect), max(since + step.max_hold, in_effect)
+    if status.step >= len(spec.steps):
+        ripe_at = max(ripe_at, (status.exposed_at or world.now) + spec.bake)
+    changes = (in_effect + (max(looks, 0) + 1) * interval, ripe_at, over_at, _error_limit(world))
+    return _Look(
+        due=looks >= 1 and not counted,
+        ripe=world.now >= ripe_at,
+        over=world.now >= over_at,
+        next=min((moment - world.now for moment in changes if moment and moment > world.now), default=SAFETY_LOOK),
+    )
+
+
+def _error_limit(world: World) -> datetime | None:
+    since = world.status.erring_since
+    return since + known_spec(world).analysis.error_limit if since else None
+
+
+def _from_requests(world: World, look: _Look) -> tuple[Check, ...]:
+    """The checks of the built-in metrics."""
+    analysis, steps, number = known_spec(world).analysis, known_spec(world).steps, world.status.step
+    if world.evidence is None:
+        return ()
+    next_weight = steps[number].weight if number < len(steps) else 100
+    compared = compare(
+        analysis.metrics, world.evidence, next_weight, over=look.over, min_requests=analysis.min_requests
+    )
+    return compared + hold_to_limits(analysis.metrics, world.evidence)
+
+
+def _queried(world: World) -> tuple[Metric, ...]:
+    return tuple(metric for metric in known_spec(world).analysis.metrics if not metric.built_in)
+
+
+def _compared(world: World) -> set[str]:
+    return {metric.name for metric in known_spec(world).analysis.metrics if metric.compared}
+
+
+def _proven(world: World, checks: tuple[Check, ...]) -> Decision | None:
+    """A comparison that fails is proof: it has been looked at all along, and needs no second look."""
+    compared = _compared(world)
+    failed = [check for check in checks if check.name in compared and check.verdict is Verdict.FAIL]
+    return roll_back(world, reasons.ROLLED_BACK, _text(failed), checks) if failed else None
+
+
+def _beyond_limits(world: World, look: _Look, checks: tuple[Check, ...]) -> Decision | None:
+    """A failed check of fixed limits counts once an interval."""
+    compared = _compared(world)
+    failed = [check for check in checks if check.name not in compared and check.verdict is Verdict.FAIL]
+    if not failed or not look.due:
+        return None
+    count, threshold = world.status.failed_checks + 1, known_spec(world).analysis.threshold
+    status = replace(world.status, failed_checks=count, checked_at=world.now, checks=checks)
+    world = replace(world, status=status)
+    if count >= threshold:
+        return roll_back(world, reasons.ROLLED_BACK, _text(failed), checks)
+    why = Finding(reasons.CHECKS_FAILED, f"{at(world)}: failed check {count} of {threshold}: {_text(failed)}")
+    events = (told(why, warning=True),)
+    return Decision(conditions.reconciling(world, status, why), events=events, after=_look(world).next)
+
+
+def _answer(world: World, look: _Look, checks: tuple[Check, ...], verdict: Verdict) -> Decision:
+    """No failure counts now: go on, hold, or what the user wants done in doubt."""
+    unclear = _text([check for check in checks if check.verdict is not Verdict.PASS])
+    match verdict:
+        case Verdict.PASS if look.ripe:
+            return passed_step(world, checks, _text(checks))
+        case Verdict.PASS:
+            return _looked(world, checks, Finding(reasons.CHECKS_PASSED, f"{at(world)}: {_text(checks)}"), look)
+        case Verdict.ERROR:
+            return _erring(world, look, checks, unclear)
+        case Verdict.INCONCLUSIVE if look.over:
+            return _undecided(world, look, checks, unclear)
+        case _:
+            return _looked(world, checks, Finding(reasons.JUDGING, f"{at(world)}: {unclear}"), look)
+
+
+def _erring(world: World, look: _Look, checks: tuple[Check, ...], text: str) -> Decision:
+    analysis, since = known_spec(world).analysis, world.status.erring_since or world.now
+    world = replace(world, status=replace(world.status, erring_since=since))
+    if analysis.on_error is OnError.ROLLBACK and world.now >= since + analysis.error_limit:
+        limit = f"the provider of the metrics failed for {format_duration(analysis.error_limit)}"
+        return roll_back(world, reasons.ROLLED_BACK, f"{limit}: {text}", checks)
+    return _looked(world, checks, Finding(reasons.PROVIDER_FAILED, f"{at(world)}: holding: {text}"), look)
+
+
+def _undecided(world: World, look: _Look, checks: tuple[Check, ...], text: str) -> Decision:
+    limit = f"nothing is decided after {format_duration(current_step(world).max_hold)}"
+    match known_spec(world).analysis.on_inconclusive:
+        case OnInconclusive.ROLLBACK:
+            return roll_back(world, reasons.ROLLED_BACK, f"{limit}: {text}", checks)
+        case OnInconclusive.ADVANCE if look.ripe:
+            return passed_step(world, checks, f"{limit}, and onInconclusive is advance: {text}")
+        case _:
+            why = Finding(reasons.CHECKS_INCONCLUSIVE, f"{at(world)}: holding: {limit}: {text}")
+            return _looked(world, checks, why, look)
+
+
+def _looked(world: World, checks: tuple[Check, ...], why: Finding, look: _Look) -> Decision:
+    """Say what was seen when it differs from what was said; numbers alone are not worth a write."""
+    status = world.status
+    said = status.condition(conditions.RECONCILING)
+    well = why.reason in _GOOD_NEWS and said and said.reason in _GOING_WELL
+    if well or (said and said.reason == why.reason and _verdicts(checks) == _verdicts(status.checks)):
+        return _unchanged(world, look)
+    erring_since = status.erring_since if why.reason == reasons.PROVIDER_FAILED else None
+    status = replace(status, checks=checks, erring_since=erring_since)
+    return Decision(conditions.reconciling(world, status, why), after=look.next)
+
+
+def _unchanged(world: World, look: _Look) -> Decision:
+    return Decision(conditions.unchanged(world, world.status), after=look.next)
+
+
+def _verdicts(checks: tuple[Check, ...]) -> list[tuple[str, Verdict]]:
+    return [(check.name, check.verdict) for check in checks]
+
+
+def _text(checks: list[Check] | tuple[Check, ...]) -> str:
+    return "; ".join(check.message for check in checks)
