@@ -14,6 +14,8 @@ from analysis.kernel import Floats
 
 BUDGET = 0.005
 """Extra bad requests that a wrong step may cost, as a share of all requests."""
+LATENCY_BUDGET = 0.010
+"""Likewise for slow requests, at each threshold: a slow request does less harm than a failed one."""
 RATIOS = np.array([0.03, 0.25, 0.55, 0.8, 0.95])
 LATENCY_RATIOS = np.array([0.25, 0.6, 0.8, 0.92])
 TOLERATED = 1.1
@@ -27,6 +29,12 @@ _BISECTIONS = 40
 def margin(next_weight: Floats) -> Floats:
     """The excess that is tolerated before the canary gets this share (0 to 1] of the requests."""
     tolerated: Floats = BUDGET / next_weight
+    return tolerated
+
+
+def latency_margin(next_weight: Floats) -> Floats:
+    """Likewise of slow requests, at each threshold."""
+    tolerated: Floats = LATENCY_BUDGET / next_weight
     return tolerated
 
 

@@ -156,6 +156,8 @@ def _judge_errors(state: State, block: Block, which: Bools) -> State:
 def _judge_latency(state: State, block: Block, which: Bools) -> State:
     known = ~np.isnan(state.thresholds)
     which = which & known.any(axis=-1)
+    if not which.any():
+        return state
     phi = latency_dispersion(state)[..., None]
     timed = tuple(np.broadcast_to(n[:, None], known.shape) for n in _arms(block.timed))
     slow = _arms(block.slow)
@@ -200,7 +202,7 @@ def _learn_dispersion(state: State, scrape: Requests, which: Bools) -> State:
         long=choose(over, np.zeros_like(long), long),
         latency_pairs=dispersion.add(state.latency_pairs, timed, slow),
     )
-    return choose(which, learnt, state)
+    return choose(which & scrape.total.any(axis=-1), learnt, state)
 
 
 def error_dispersion(state: State) -> Floats:
@@ -257,7 +259,8 @@ def look(state: State, next_weight: Floats) -> Judgement:
     )
     at_threshold = np.where(known, latency_wealth, -np.inf)
     thresholds = np.maximum(known.sum(axis=-1), 1)
-    proof = harmless.log_harmless(state.harmless_latency[:, 0], state.harmless_latency[:, 1], margin[:, None])
+    latency_margin = harmless.latency_margin(next_weight)[:, None]
+    proof = harmless.log_harmless(state.harmless_latency[:, 0], state.harmless_latency[:, 1], latency_margin)
     weakest = np.where(known, proof, np.inf).min(axis=-1)
     return Judgement(
         errors=mixture.log_evidence(state.errors, state.errors_blocks, ERRORS.weights),

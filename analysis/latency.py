@@ -13,6 +13,9 @@ SURVIVALS = np.array([0.5, 0.1, 0.03, 0.01, 0.003])
 ENOUGH_REQUESTS = 200
 """Of stable, before thresholds are chosen."""
 
+SAME_BOUND = 1e-6
+"""The relative difference up to which a threshold is a bound."""
+
 
 def choose_thresholds(bounds: Floats, requests: Floats, slower: Floats) -> Floats:
     """The bounds (R, 5) in seconds to watch, each one once, NaN for the rest.
@@ -41,8 +44,10 @@ def beyond(bounds: Floats, thresholds: Floats, requests: Floats, slower: Floats,
     shape = thresholds.shape
     if not bounds.size:
         return np.zeros(shape)
-    index = np.minimum(np.searchsorted(bounds, np.nan_to_num(thresholds, nan=np.inf)), len(bounds) - 1)
-    known = bounds[index] == thresholds
+    distance = np.abs(bounds - np.nan_to_num(thresholds, nan=-1.0)[..., None])
+    index = distance.argmin(axis=-1)
+    # not exactly: a dumped threshold comes back in single precision
+    known = distance.min(axis=-1) <= SAME_BOUND * thresholds
     below = np.concatenate((bounds[:1] / 2, bounds[:-1]))
     padded = np.concatenate((requests[:, None], slower), axis=-1)
     at_bound = np.take_along_axis(slower, index, axis=-1)

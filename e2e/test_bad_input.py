@@ -300,23 +300,3 @@ def test_an_object_of_somebody_else_is_never_taken(rollouts: Rollouts) -> None:
     finally:
         lab.kubectl("delete", "service", "podinfo-canary", "-n", "staging")
     rollouts.await_phase("Progressing", 60)
-
-
-def test_a_dead_prometheus_holds_the_weight_and_the_rollout_goes_on_when_it_is_back(rollouts: Rollouts) -> None:
-    rollouts.create()
-    with rollouts.load() as load:
-        rollouts.push(rollouts.good())
-        rollouts.await_status(lambda s: s["canaryWeight"] == 20, 60, "the first step")
-        rollouts.lab.processes["prometheus"].kill()
-        try:
-            rollouts.await_status(
-                lambda s: any(c["reason"] == "MetricProviderFailed" for c in s["conditions"]),
-                60,
-                "the failure to be told",
-            )
-            assert rollouts.status()["canaryWeight"] == 20
-            assert rollouts.status()["failedChecks"] == 0
-        finally:
-            rollouts.lab.restart("prometheus")
-        rollouts.await_phase("Succeeded", 120)
-    assert load.summary().failed == 0, str(load.summary())

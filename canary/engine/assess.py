@@ -78,11 +78,13 @@ def assess(world: World) -> Answer:
     checks += judge_samples(asked, world.samples or {})
     if failed := _beyond_limits(world, look, checks):
         return failed
-    if world.evidence and (share := share_text(world.evidence, world.status.weight)):
+    if asked and world.samples is None:
+        return _unchanged(world, look)
+    verdict = worst([check.verdict for check in checks])
+    share = share_text(world.evidence, world.status.weight) if world.evidence else None
+    if share and verdict is not Verdict.ERROR:
         return _looked(world, checks, Finding(reasons.ROUTING_NOT_EFFECTIVE, f"{at(world)}: holding: {share}"), look)
-    complete = not asked or world.samples is not None
-    verdict = worst([check.verdict for check in checks]) if complete else Verdict.INCONCLUSIVE
-    return _answer(world, look, checks, verdict) if complete else _unchanged(world, look)
+    return _answer(world, look, checks, verdict)
 
 
 def failure(world: World) -> Answer | None:
@@ -170,13 +172,15 @@ def _beyond_limits(world: World, look: _Look, checks: tuple[Check, ...]) -> Deci
 
 
 def _answer(world: World, look: _Look, checks: tuple[Check, ...], verdict: Verdict) -> Decision:
-    """No failure counts now: go on, hold, or what the user wants done in doubt."""
+    """A failure does not count now, or again: go on, hold, or what the user wants done in doubt."""
     unclear = _text([check for check in checks if check.verdict is not Verdict.PASS])
     match verdict:
         case Verdict.PASS if look.ripe:
             return passed_step(world, checks, _text(checks))
         case Verdict.PASS:
             return _looked(world, checks, Finding(reasons.CHECKS_PASSED, f"{at(world)}: {_text(checks)}"), look)
+        case Verdict.FAIL:
+            return _unchanged(world, look)
         case Verdict.ERROR:
             return _erring(world, look, checks, unclear)
         case Verdict.INCONCLUSIVE if look.over:

@@ -1,9 +1,11 @@
 """From what was measured to checks: what each metric says about the canary, and in which words."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from analysis.harmless import BETA
 from analysis.judge import Judgement, look
 from analysis.quantile import quantile
 from analysis.state import State
@@ -19,6 +21,7 @@ from canary.model.status import Arm, Check
 
 PERCENTILE = 0.99
 """Of the request durations, where they have fixed limits."""
+_PROOF = -np.log(BETA)
 _UNITS = {True: " %", False: " ms"}
 
 
@@ -83,48 +86,57 @@ def _unknown(name: str, evidence: Evidence, why: str) -> Check:
 
 def _errors(name: str, evidence: Evidence, state: State, judged: Judgement, outcome: Outcome) -> Check:
     canary, stable = _arms(state.tally.requests, state.tally.bad)
-    rates = _rates(canary, stable, "failed")
     bound = 100 * float(judged.excess[0])
-    proven = f"at most {bound:.2g} points more at 95 % confidence" if bound <= 100 * judged.margin[0] else None
-    if outcome.failed[0]:
-        broken = judged.outage[0] > judged.errors[0]
-        rates += ": it is plainly broken" if broken else ": worse than chance and its bursts explain"
-    return _compared(name, evidence, outcome, (canary, stable, bound), (rates, proven))
+    said = _Said(
+        rates=f"{canary.bad:.3g} % of {canary.requests:,} failed, stable {stable.bad:.3g} % of {stable.requests:,}",
+        failed="it is plainly broken" if judged.outage[0] > judged.errors[0] else "that is a regression",
+        proven=f"at most {bound:.2g} points more" if judged.harmless[0] >= _PROOF else None,
+    )
+    return _compared(name, evidence, outcome, said, (canary, stable, bound if judged.excess[0] < 1 else None))
 
 
 def _latency(name: str, evidence: Evidence, state: State, judged: Judgement, outcome: Outcome) -> Check:
     thresholds = state.thresholds[0]
+    if state.early.shape[1] == 1:
+        return _unknown(name, evidence, "Prometheus has no request durations of ingress-nginx")
     if np.isnan(thresholds).all():
-        return _unknown(name, evidence, "too few of stable's requests are known to say what is slow")
+        said = _Said("too few of stable's requests are known to say what is slow", "", None)
+        return _compared(name, evidence, outcome, said, (None, None, None))
     slowest = int(judged.slowest[0])
     canary, stable = _arms(state.tally.timed, state.tally.slow[:, :, slowest])
     if not canary.requests and not outcome.failed[0]:
         return _unknown(name, evidence, "the canary is warming up, or answered nothing")
-    limit = f"{1000 * thresholds[slowest]:g} ms"
-    rates = _rates(canary, stable, f"took longer than {limit}")
-    if outcome.failed[0]:
-        rates += ": slower than chance explains"
-    return _compared(name, evidence, outcome, (canary, stable, None), (rates, "no slower than is tolerated"))
+    said = _Said(
+        rates=f"{canary.bad:.3g} % took over {1000 * thresholds[slowest]:g} ms, stable {stable.bad:.3g} %",
+        failed="that is slower",
+        proven="no slower" if judged.harmless_latency[0] >= _PROOF else None,
+    )
+    return _compared(name, evidence, outcome, said, (canary, stable, None))
+
+
+@dataclass(frozen=True)
+class _Said:
+    """The words of a comparison."""
+
+    rates: str
+    failed: str
+    """If it fails."""
+    proven: str | None
+    """What is proven of it, if it passes by proof."""
 
 
 def _compared(
-    name: str,
-    evidence: Evidence,
-    outcome: Outcome,
-    numbers: tuple[Arm, Arm, float | None],
-    words: tuple[str, str | None],
+    name: str, evidence: Evidence, outcome: Outcome, said: _Said, numbers: tuple[Arm | None, Arm | None, float | None]
 ) -> Check:
     """Proof against the canary stands whatever became of the provider since; anything else needs it alive."""
-    canary, stable, bound = numbers
-    rates, proven = words
     if outcome.failed[0]:
-        return Check(name, Verdict.FAIL, None, f"{name}: {rates}", canary, stable, bound)
+        return Check(name, Verdict.FAIL, None, f"{name}: {said.rates}: {said.failed}", *numbers)
     if evidence.problem:
         return _unknown(name, evidence, "")
     if outcome.passed[0]:
-        text = f"{name}: {rates}: {proven or 'nothing speaks against it'}"
-        return Check(name, Verdict.PASS, None, text, canary, stable, bound)
-    return Check(name, Verdict.INCONCLUSIVE, None, f"{name}: {rates}: no proof yet", canary, stable, bound)
+        text = f"{name}: {said.rates}: {said.proven or 'nothing speaks against it'}"
+        return Check(name, Verdict.PASS, None, text, *numbers)
+    return Check(name, Verdict.INCONCLUSIVE, None, f"{name}: {said.rates}: no proof yet", *numbers)
 
 
 def _arms(requests: np.ndarray, bad: np.ndarray) -> tuple[Arm, Arm]:
@@ -132,13 +144,6 @@ def _arms(requests: np.ndarray, bad: np.ndarray) -> tuple[Arm, Arm]:
         Arm(round(n), 100 * f / n if n else 0.0) for n, f in zip(_pair(requests), _pair(bad), strict=True)
     )
     return canary, stable
-
-
-def _rates(canary: Arm, stable: Arm, what: str) -> str:
-    return (
-        f"{canary.bad:.3g} % of the canary's {canary.requests:,} requests {what}, "
-        f"{stable.bad:.3g} % of stable's {stable.requests:,}"
-    )
 
 
 def _measured(metric: Metric, evidence: Evidence) -> Sample:

@@ -6,12 +6,13 @@ ours: nothing is done, and it is said aloud.
 
 from collections.abc import Callable
 
+from analysis.verdict import Verdict
 from canary.engine.decision import Action, Apply, Decision, Delete, LiftPause, SetWeight
 from canary.engine.snapshot import canary_template_hash
 from canary.engine.winddown import SETTLE
 from canary.engine.world import World
 from canary.model import names
-from canary.model.spec import CanarySpec
+from canary.model.spec import CanarySpec, OnInconclusive
 from canary.model.status import Phase
 from canary.model.traffic import Traffic
 
@@ -28,6 +29,10 @@ def check(world: World, decision: Decision) -> None:
                 raise InvariantViolation(f"{rule}: {action} in phase {world.status.phase}")
     if not failed_stays_failed(world, decision):
         raise InvariantViolation(f"S6: {world.status.template} failed and is tried again")
+    if not going_on_has_grounds(world, decision):
+        raise InvariantViolation(
+            f"S14: step {world.status.step} passed without a verdict on every metric that allows it"
+        )
     if not weight_needs_a_decision(world, decision):
         raise InvariantViolation(f"S3: weight {world.status.weight} to {decision.status.weight} without a decision")
 
@@ -101,6 +106,25 @@ def weight_needs_a_decision(world: World, decision: Decision) -> bool:
     if new.weight <= old.weight:
         return True
     return new.step == old.step + 1 and not decision.actions
+
+
+def going_on_has_grounds(world: World, decision: Decision) -> bool:
+    """S3, S14: a step is passed by a verdict of now on each metric: a pass, or what the user takes for one."""
+    old, new, spec = world.status, decision.status, world.spec
+    promoted = new.phase is Phase.PROMOTING and old.phase is Phase.PROGRESSING
+    if not promoted and (not old.step or new.step <= old.step):
+        return True
+    if not isinstance(spec, CanarySpec) or not new.evidence:
+        return False
+    grounds = new.evidence[-1]
+    enough = {Verdict.PASS}
+    if spec.analysis.on_inconclusive is OnInconclusive.ADVANCE:
+        enough.add(Verdict.INCONCLUSIVE)
+    return (
+        (grounds.step, grounds.weight, grounds.until) == (old.step, old.weight, world.now)
+        and {check.name for check in grounds.checks} == {metric.name for metric in spec.analysis.metrics}
+        and {check.verdict for check in grounds.checks} <= enough
+    )
 
 
 RULES: dict[str, Callable[[World, Action], bool]] = {

@@ -22,6 +22,7 @@ _REQUESTS = "nginx_ingress_controller_requests"
 _BUCKETS = "nginx_ingress_controller_request_duration_seconds_bucket"
 _ALWAYS_THERE = "nginx_ingress_controller_config_last_reload_successful"
 """Every controller pod exports it, whether or not it has served a request."""
+DENSITY_SECONDS = 120
 _SCRAPED_BY = ("job", "instance")
 _RENAMED = "exported_{}"
 """What Prometheus makes of a label that the scraped target has itself, without `honorLabels`."""
@@ -112,6 +113,13 @@ def promql(ingresses: Collection[str], names: LabelNames) -> str:
             f"{_by('max', *source)} (timestamp({_REQUESTS}{selector}))",
         )
     )
+
+
+def density_promql(ingresses: Collection[str], names: LabelNames) -> str:
+    """How many scrapes the busiest controller pod had within DENSITY_SECONDS: one number."""
+    selector = f'{{{names.ingress}=~"{_alternatives(ingresses)}"}}'
+    span = f"[{DENSITY_SECONDS}s]"
+    return f"max(count_over_time({_ALWAYS_THERE}{span}) or count_over_time({_REQUESTS}{selector}{span}))"
 
 
 def reading(vector: Vector, names: LabelNames) -> Reading:

@@ -28,7 +28,9 @@ from canary.model.scrape import Arms, Scrape
 HISTORY_SECONDS = 1800.0
 """How much of the past a rollout gets that has no cursor."""
 STEP_SECONDS = 15.0
-"""Between two readings of the past, until the scrape period is known."""
+"""Between two readings of history."""
+STEP_PERIODS = 0.9
+"""Between two readings of what counts: none may have two scrapes in one; one without a new scrape costs little."""
 STALE_SECONDS = 30.0
 STALE_PERIODS = 3
 """The newest scrape may be as old as the longer of the two."""
@@ -228,11 +230,17 @@ class Scrapes(Generic[Key]):
         if not reading.pods:
             return dict.fromkeys(keys, _NO_SERIES)
         told: dict[Key, _Told | ProviderError] = {}
+        # what counts for a verdict is told scrape by scrape; history may be coarser
+        begun = [rollouts[key] for key in keys if rollouts[key].start]
+        begun_step_seconds = await self._scrape_by_scrape_seconds(begun) if begun else STEP_SECONDS
         # those that go back equally far share a query
-        keys = sorted(keys, key=lambda key: rollouts[key].since(reading.at))
+        keys = sorted(keys, key=lambda key: (bool(rollouts[key].start), rollouts[key].since(reading.at)))
         while keys:
-            step_seconds, size = self._extent(reading.at - rollouts[keys[0]].since(reading.at), len(reading.pods))
-            chunk, keys = keys[:size], keys[size:]
+            first = rollouts[keys[0]]
+            step_seconds = begun_step_seconds if first.start else STEP_SECONDS
+            step_seconds, size = self._extent(reading.at - first.since(reading.at), len(reading.pods), step_seconds)
+            alike = [key for key in keys if bool(rollouts[key].start) is bool(first.start)]
+            chunk, keys = alike[:size], keys[min(size, len(alike)) :]
             past = await self._past([rollouts[key] for key in chunk], reading.at, step_seconds)
             if isinstance(past, ProviderError):
                 return told | dict.fromkeys(chunk + keys, past)
@@ -242,10 +250,17 @@ class Scrapes(Generic[Key]):
                 await asyncio.sleep(0)
         return told
 
-    def _extent(self, span_seconds: float, pods: int) -> tuple[float, int]:
-        """Step of a range query, and how many rollouts it can serve."""
+    async def _scrape_by_scrape_seconds(self, rollouts: Iterable[_Rollout]) -> float:
+        """At most the scrape period, which Prometheus is asked for: this process may have just begun."""
+        names = {name for rollout in rollouts for name in rollout.ingresses}
+        answer = await self._provider.vector(ingress_nginx.density_promql(names, self._labels))
+        scrapes = max((value for _, value in answer.series), default=0.0) if isinstance(answer, Vector) else 0.0
+        return min(STEP_PERIODS * ingress_nginx.DENSITY_SECONDS / max(scrapes, 1.0), STEP_SECONDS)
+
+    def _extent(self, span_seconds: float, pods: int, step_seconds: float) -> tuple[float, int]:
+        """Step of a range query, longer than was wished if need be, and how many rollouts it can serve."""
         readings = MAX_SAMPLES / (SERIES_PER_POD * pods)
-        step_seconds = max(self._rhythm.period_seconds or STEP_SECONDS, span_seconds / readings)
+        step_seconds = max(step_seconds, span_seconds / readings)
         rollouts = readings / max(1.0, span_seconds / step_seconds)
         return step_seconds, max(1, min(int(rollouts), MAX_ROLLOUTS_PER_RANGE))
 

@@ -29,6 +29,7 @@ HOSTS: dict[str, str] = {"staging": "fluxv2infrademo.staging.io", "production": 
 DEPLOYMENT_FILE = "kustomize/deployment.yaml"
 _IMAGE = "image: ghcr.io/stefanprodan/podinfo:"
 _FIRST_ARGUMENT = "        - ./podinfo\n"
+_PORT = "        - name: http\n"
 _LAST_ARGUMENT = "        - --random-error=false\n"
 
 
@@ -45,13 +46,16 @@ class Release:
     slow_share: float = 0
     """Share of requests (0 to 1) that are answered late."""
     slow_by_milliseconds: int = 0
+    port_name: str = "http"
+    """Of the port that the Service leads to: by another name the Service has no endpoint."""
 
     def edit(self, deployment: str) -> str:
         """Give podinfo's own deployment.yaml with this version in it."""
         at = deployment.index(_IMAGE) + len(_IMAGE)
         rest = deployment[deployment.index("\n", at) :]
         edited = deployment[:at] + self.tag + rest
-        _require(edited, _FIRST_ARGUMENT, _LAST_ARGUMENT)
+        _require(edited, _FIRST_ARGUMENT, _LAST_ARGUMENT, _PORT)
+        edited = edited.replace(_PORT, f"        - name: {self.port_name}\n")
         message = f'        - "--ui-message={self.message}"\n'
         return edited.replace(_LAST_ARGUMENT, _LAST_ARGUMENT + message).replace(_FIRST_ARGUMENT, self._entry_point())
 

@@ -15,7 +15,7 @@ def fewest_requests(stable: float, canary: float, weight: float, alpha: float = 
     """Canary requests that a test of this alpha needs on average to tell these rates of bad requests.
 
     ln(1 / alpha) over the information of one canary request and those of stable beside it: the distance to the
-    nearest pair of rates that is tolerated, min over q of KL(canary, r0 q + d) + stable's share / weight · KL(stable, q).
+    nearest pair of rates that is tolerated, min over q of KL(canary, r0 q + d) + (1 - weight) / weight · KL(stable, q).
     """
     ratio, excess = ERRORS.tolerated_ratio, ERRORS.tolerated_excess
     largest = (1 - excess) / ratio

@@ -1,6 +1,5 @@
 """R releases at once under the policy: scrape, judge, then advance, promote, roll back or hold."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -8,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis import judge, step
+from analysis.dump import dump, load
 from analysis.judge import Requests
 from analysis.kernel import Bools, Floats
-from analysis.state import State, begin_step, choose, merge
+from analysis.state import State, begin_step, concatenate, merge
 from tests.worlds import traffic
 from tests.worlds.traffic import Counts, Mood
 from tests.worlds.worlds import World
@@ -34,8 +34,10 @@ class Policy:
     """What a step may take beyond that before the release is given up."""
     lag: float = 5.0
     """Until a new share is in effect. It changes right after a scrape was judged, so the next scrape is mixed."""
-    from_change: bool = False
+    from_change: bool = True
     """The step's times count from the change of the share; otherwise from when it is in effect."""
+    restarts: bool = False
+    """The state is dumped and loaded after each scrape, as though the operator had been restarted."""
     warm: float = 30.0
     """Latency counts from so long after the first traffic."""
     min_requests: float = 10.0
@@ -124,7 +126,7 @@ def history(
 
 
 def _begin(world: World, rps: float, rollouts: int, policy: Policy, rng: np.random.Generator) -> _Running:
-    mood = traffic.begin(world, rollouts, policy.scrape, 0.0, rng)
+    mood = traffic.begin(world, rollouts, policy.scrape, rng)
     past, mood = history(world, mood, rps, policy, rng)
     return _Running(
         number=np.arange(rollouts),
@@ -157,6 +159,8 @@ def _scrape(
         settled=~running.mixed | ~happened,
         warm=np.full(len(happened), now - policy.scrape >= policy.warm + policy.lag),
     )
+    if policy.restarts:
+        state = concatenate([load(dump(state, rollout)) for rollout in range(len(happened))])
     return replace(
         running,
         state=state,
@@ -201,6 +205,7 @@ def _decide(running: _Running, world: World, now: float, policy: Policy) -> tupl
         judged,
         over=elapsed >= policy.maximum,
         min_requests=np.full(len(elapsed), policy.min_requests),
+        waited=(elapsed - policy.maximum) / policy.patience,
     )
     passed = errors.passed & latency.passed & (elapsed >= policy.minimum) & ~running.mixed
     last = running.at_step == steps - 1

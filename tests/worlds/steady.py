@@ -36,7 +36,7 @@ def watch(
     """Judge after each of so many scrapes; a canary that is proven bad is watched no longer."""
     rng = np.random.default_rng(seed)
     policy = Policy(scrape=scrape_seconds)
-    mood = traffic.begin(world, rollouts, scrape_seconds, 0.0, rng)
+    mood = traffic.begin(world, rollouts, scrape_seconds, rng)
     past, mood = history(world, mood, rps, policy, rng)
     state, left = judge.seed(past), np.arange(rollouts)
     found = Found(
@@ -55,8 +55,9 @@ def watch(
         found.scrapes[left] += 1
         over = judged.failed_errors | judged.failed_latency
         if over.any():
-            state, mood = merge(lambda array, over=over: array[~over], (state)), merge(
-                lambda array, over=over: array[~over], mood
+            state, mood = (
+                merge(lambda array, over=over: array[~over], (state)),
+                merge(lambda array, over=over: array[~over], mood),
             )
             left = left[~over]
             if not left.size:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.kernel import Floats
+from analysis.kernel import Bools, Floats
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def render(title: str, rows: Sequence[Row]) -> str:
     return "\n".join(["", title, "-" * len(title), *lines])
 
 
-def percent(part: Floats | float) -> str:
+def percent(part: Floats | Bools | float) -> str:
     """A share between 0 and 1."""
     return f"{100 * float(np.mean(part)):.3g} %"
 

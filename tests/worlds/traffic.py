@@ -65,12 +65,13 @@ class Counts:
         return Requests(self.total, self.bad, self.slower, world.app.bounds)
 
 
-def begin(world: World, rollouts: int, scrape_seconds: float, lag_seconds: float, rng: np.random.Generator) -> Mood:
+def begin(world: World, rollouts: int, scrape_seconds: float, rng: np.random.Generator) -> Mood:
     """Draw what is different from release to release."""
     incident = rng.uniform(0.0, INCIDENT_WITHIN_SECONDS, rollouts)
     if world.incident_at_change:
-        # a share takes effect `lag` after a scrape: there the two parts of a mixed scrape differ the most
-        incident = np.floor(incident / scrape_seconds) * scrape_seconds + lag_seconds
+        # shares take effect at multiples of this, counted from the first traffic: there the parts of a mixed scrape
+        # differ the most
+        incident = np.floor(incident / scrape_seconds) * scrape_seconds
     return Mood(
         errors=rng.standard_normal((rollouts, 2)),
         latency=rng.standard_normal((rollouts, 2)),
@@ -116,7 +117,7 @@ def error_rates(world: World, mood: Mood, at: float) -> Floats:
     if world.past_incident:
         rates += world.past_incident * float(0 <= at - PAST_INCIDENT_SECONDS < INCIDENT_SECONDS)
     rates[:, 0] += world.extra_errors * (at >= world.onset_seconds)
-    return np.minimum(rates, 1.0)
+    return np.asarray(np.minimum(rates, 1.0))
 
 
 def _within(age: Floats) -> Bools:
@@ -148,7 +149,7 @@ def _bucket_shares(world: World, mood: Mood, at: float) -> Floats:
 def survivals(app: App, slower: Floats) -> Floats:
     """The share (…, B) of requests beyond each bound, with all latencies multiplied by `slower` (…)."""
     z = np.log(app.bounds / app.median_seconds / slower[..., None]) / app.sigma
-    return np.interp(z, _Z, _UPPER)
+    return np.asarray(np.interp(z, _Z, _UPPER))
 
 
 def _bad(cluster: Cluster | None, total: Floats, rates: Floats, rng: np.random.Generator) -> Floats:
@@ -156,4 +157,3 @@ def _bad(cluster: Cluster | None, total: Floats, rates: Floats, rng: np.random.G
         return rng.binomial(total.astype(np.int64), rates).astype(float)
     clusters = rng.poisson(total * rates / cluster.mean)
     return np.minimum(cluster.sizes(clusters, rng), total)
-

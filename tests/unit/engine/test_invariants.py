@@ -6,14 +6,29 @@ from typing import Any
 
 import pytest
 
+from analysis.verdict import Verdict
 from canary.engine.decision import Action, Apply, Decision, Delete, LiftPause, SetWeight, Unguard
 from canary.engine.invariants import InvariantViolation, check
 from canary.engine.world import Finding, ObjectRef, World
 from canary.model import names, reasons
-from canary.model.status import Phase, Status
+from canary.model.spec import CanarySpec, OnInconclusive, Target
+from canary.model.status import Check, Phase, Status, StepEvidence
 from canary.model.template import Json, template_hash
 from canary.model.workload import ReplicaSet, Workload
-from tests.manifests import COPIES, START, canary_workload, deployment, route, service, template, world
+from tests.manifests import (
+    APP,
+    ASKED,
+    COPIES,
+    QUEUE,
+    START,
+    STEPS,
+    canary_workload,
+    deployment,
+    route,
+    service,
+    template,
+    world,
+)
 
 HELD = Workload(deployment(pods=template("podinfo:2"), paused=True))
 TWIN = canary_workload(HELD, replicas=2)
@@ -212,8 +227,46 @@ class TestS6FailedStaysFailed:
             check(self.FAILED, Decision(replace(self.FAILED.status, phase=Phase.PROGRESSING)))
 
 
+GROUNDS = StepEvidence(1, 10, START, (Check(QUEUE.name, Verdict.PASS, 5.0, "is 5"),))
+
+
+class TestS14GoingOnHasGrounds:
+    ON = replace(rollout().status, step=2, weight=50, evidence=(GROUNDS,))
+    PROMOTED = replace(rollout().status, phase=Phase.PROMOTING, evidence=(GROUNDS,))
+
+    @pytest.mark.parametrize("new", [ON, PROMOTED], ids=["next-step", "promotion"])
+    def test_a_pass_of_now_on_every_metric_is_enough(self, new: Status) -> None:
+        check(rollout(), Decision(new))
+
+    @pytest.mark.parametrize("new", [ON, PROMOTED], ids=["next-step", "promotion"])
+    @pytest.mark.parametrize(
+        "evidence",
+        [
+            (),
+            (replace(GROUNDS, step=2),),
+            (replace(GROUNDS, weight=5),),
+            (replace(GROUNDS, until=START - timedelta(seconds=1)),),
+            (replace(GROUNDS, checks=()),),
+            *(
+                (replace(GROUNDS, checks=(Check(QUEUE.name, verdict, None, ""),)),)
+                for verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.ERROR)
+            ),
+        ],
+        ids=["none", "of-another-step", "of-another-weight", "old", "nothing-checked", "fail", "inconclusive", "error"],
+    )
+    def test_anything_less_is_not(self, new: Status, evidence: tuple[StepEvidence, ...]) -> None:
+        with pytest.raises(InvariantViolation, match=r"^S14"):
+            check(rollout(), Decision(replace(new, evidence=evidence)))
+
+    def test_what_is_inconclusive_is_enough_only_where_the_user_says_so(self) -> None:
+        unclear = replace(GROUNDS, checks=(Check(QUEUE.name, Verdict.INCONCLUSIVE, None, ""),))
+        lenient = replace(ASKED, on_inconclusive=OnInconclusive.ADVANCE)
+        at = rollout(spec=CanarySpec(Target(APP), STEPS, lenient))
+        check(at, Decision(replace(self.ON, evidence=(unclear,))))
+
+
 class TestS3WeightNeedsADecision:
-    NEXT = replace(rollout().status, step=2, weight=50)
+    NEXT = replace(rollout().status, step=2, weight=50, evidence=(GROUNDS,))
 
     def test_it_rises_with_the_step(self) -> None:
         check(rollout(), Decision(self.NEXT))
@@ -222,7 +275,7 @@ class TestS3WeightNeedsADecision:
         "new",
         [
             Decision(replace(rollout().status, weight=11)),
-            Decision(replace(rollout().status, step=3, weight=50)),
+            Decision(replace(NEXT, step=3)),
             Decision(replace(rollout().status, step=0, weight=50)),
             Decision(NEXT, (SetWeight(10),)),
         ],

@@ -409,7 +409,7 @@ class TestComparison:
         stalled = cluster.status.condition("Stalled")
         assert stalled is not None
         assert stalled.reason == reasons.ROLLED_BACK
-        assert "50 % of the canary's" in stalled.message
+        assert "request-success-rate: 50 % of" in stalled.message
 
     def test_the_evidence_of_each_step_stays_in_the_status(self) -> None:
         cluster = adopted(spec=COMPARED)
