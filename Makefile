@@ -13,9 +13,10 @@ IMAGE_LOCK := deploy/requirements.lock
 # names what is installed: the locked packages, and this project's own metadata
 STAMP := $(VENV)/.installed-$(shell git hash-object $(LOCK) pyproject.toml | cut -c 1-16 | tr -d '\n')
 # the tests that need nothing but Python
-UNIT := $(wildcard tests/unit tests/property)
+UNIT := $(wildcard tests/unit tests/property tests/statistics)
 PYTEST := $(BIN)/python -m pytest
 TWO_LABS := --numprocesses=2 --dist=loadfile
+TWO_PROCESSES := --numprocesses=2
 
 # A cluster is used only if make's command line names it (`make e2e KUBECONFIG=…`), never because a shell exports one.
 ifeq ($(origin KUBECONFIG),command line)
@@ -26,10 +27,10 @@ endif
 # KEEP=1 leaves the demo running until it is stopped by hand
 export KEEP
 
-.PHONY: help setup demo test test-unit check e2e lab lock format clean
+.PHONY: help setup demo test test-unit check e2e bench-analysis lab lock format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## make .venv with the locked packages (instant when it is there)
 	@:
@@ -39,11 +40,11 @@ demo: lab ## watch a good and a bad release go through, in the lab (KEEP=1 leave
 
 test: check test-unit lab ## everything that CI runs: check, test-unit, and all tests that need the lab
 	@echo "==> tests in the lab, two labs at once"
-	$(PYTEST) $(TWO_LABS) --ignore=tests/unit --ignore=tests/property
+	$(PYTEST) $(TWO_LABS) $(UNIT:%=--ignore=%)
 
-test-unit: setup ## the tests that need nothing but Python (under 30 s)
-	@echo "==> unit and property tests"
-	$(PYTEST) $(UNIT)
+test-unit: setup ## the tests that need nothing but Python (about a minute)
+	@echo "==> unit and property tests, and the judge's statistics"
+	$(PYTEST) $(TWO_PROCESSES) $(UNIT)
 
 check: setup ## format, lint, types and the direction of imports
 	@echo "==> ruff format"; $(BIN)/ruff format --check
@@ -58,6 +59,9 @@ else
 	@$(MAKE) lab
 	$(PYTEST) $(TWO_LABS) e2e
 endif
+
+bench-analysis: setup ## measure the judge on simulated worlds, and print its goals beside its figures (about 6 minutes)
+	$(BIN)/python -m tests.worlds.bench
 
 lab: setup ## install and build the lab's parts (minutes the first time, instant after)
 	@echo "==> the lab's system packages"

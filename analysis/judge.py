@@ -80,7 +80,7 @@ def update(state: State, scrape: Requests, *, settled: Bools, warm: Bools) -> St
     state = replace(
         state,
         open=choose(np.logical_not(settled & ~ready), empty.open, pooled),
-        tally=choose(settled, _tally(state, scrape, warm), state.tally),
+        tally=_tally(state, scrape, settled, warm),
     )
     return _learn_dispersion(state, scrape, settled)
 
@@ -177,13 +177,14 @@ def _judge_latency(state: State, block: Block, which: Bools) -> State:
     )
 
 
-def _tally(state: State, scrape: Requests, warm: Bools) -> Tally:
-    counted = warm[:, None] & bool(scrape.bounds.size)
+def _tally(state: State, scrape: Requests, settled: Bools, warm: Bools) -> Tally:
+    counted = (settled & warm)[:, None] & bool(scrape.bounds.size)
     slow = np.stack([_beyond(state, scrape, 0), _beyond(state, scrape, 1)], axis=1)
     old = state.tally
     return Tally(
         requests=old.requests + scrape.total,
         bad=old.bad + scrape.bad,
+        settled=old.settled + scrape.total * settled[:, None],
         timed=old.timed + scrape.total * counted,
         slow=old.slow + slow * counted[..., None],
     )

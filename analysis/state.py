@@ -37,14 +37,16 @@ class Block:
 
 @dataclass(frozen=True)
 class Tally:
-    """Plain sums over the step, for people to read."""
+    """Plain sums since the step began."""
 
     requests: Floats
-    """(R, A)"""
+    """(R, A), of every scrape."""
     bad: Floats
-    """(R, A)"""
+    """(R, A), of every scrape."""
+    settled: Floats
+    """(R, A): requests of the scrapes wholly under the present share."""
     timed: Floats
-    """(R, A)"""
+    """(R, A): those of them whose latency counts."""
     slow: Floats
     """(R, A, T): beyond each threshold, as it is."""
 
@@ -111,7 +113,7 @@ def fresh(rollouts: int, bounds: int) -> State:
         thresholds=np.full((rollouts, THRESHOLDS), np.nan),
         early=zeros(1 + bounds),
         open=Block(zeros(ARMS), zeros(ARMS), zeros(ARMS), zeros(ARMS, THRESHOLDS), zeros(THRESHOLDS)),
-        tally=Tally(zeros(ARMS), zeros(ARMS), zeros(ARMS), zeros(ARMS, THRESHOLDS)),
+        tally=Tally(zeros(ARMS), zeros(ARMS), zeros(ARMS), zeros(ARMS), zeros(ARMS, THRESHOLDS)),
     )
 
 

@@ -35,7 +35,7 @@ def outcomes(
     limit = SUSPICION + (LAST_SUSPICION - SUSPICION) * np.clip(waited, 0.0, 1.0)
     suspected = (np.maximum(judged.errors, judged.outage) >= limit, judged.latency >= limit)
     proof = (judged.harmless, judged.harmless_latency)
-    counted = (state.tally.requests[:, 0], state.tally.timed[:, 0])
+    counted = (state.tally.settled[:, 0], state.tally.timed[:, 0])
     failed = (judged.failed_errors, judged.failed_latency)
     return (
         _outcome(suspected[0], proof[0], over & (counted[0] >= min_requests), failed[0]),

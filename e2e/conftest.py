@@ -47,7 +47,7 @@ def rollouts(installed: Rollouts) -> Iterator[Rollouts]:
 def restore(rollouts: Rollouts) -> None:
     """Remove the Canary, which lets the last release through, and see that the app runs it."""
     scale_operator(rollouts.lab, 1)
-    if rollouts.last.fail_share:
+    if rollouts.last.spoilt:
         rollouts.push(rollouts.good())
         rollouts.held_template(rollouts.last, 240)
     rollouts.delete()

@@ -146,6 +146,7 @@ def endpoint_slice(of: str, *, ready: bool = True, canary: str = APP) -> Json:
             "labels": {"kubernetes.io/service-name": of, names.CANARY_LABEL: canary},
         },
         "endpoints": [{"addresses": ["10.1.0.7"], "conditions": {"ready": ready}}],
+        "ports": [{"name": "http", "port": 9898}],
     }
 
 

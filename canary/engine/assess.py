@@ -35,8 +35,8 @@ class _Look:
     """Whether this interval's check of the fixed limits was not counted yet."""
     ripe: bool
     """Whether a pass goes on: the least time of the step, and of the bake before a promotion, is over."""
-    over: bool
-    """Whether the time for proof is over."""
+    waited: float | None
+    """How much of the time that the share may be held beyond the time for proof has passed, from 0; None before."""
     next: timedelta
     """From now until time alone changes one of these."""
 
@@ -118,7 +118,7 @@ def _look(world: World) -> _Look:
     return _Look(
         due=looks >= 1 and not counted,
         ripe=world.now >= ripe_at,
-        over=world.now >= over_at,
+        waited=(world.now - over_at) / spec.progress_deadline if world.now >= over_at else None,
         next=min((moment - world.now for moment in changes if moment and moment > world.now), default=SAFETY_LOOK),
     )
 
@@ -135,7 +135,7 @@ def _from_requests(world: World, look: _Look) -> tuple[Check, ...]:
         return ()
     next_weight = steps[number].weight if number < len(steps) else 100
     compared = compare(
-        analysis.metrics, world.evidence, next_weight, over=look.over, min_requests=analysis.min_requests
+        analysis.metrics, world.evidence, next_weight, waited=look.waited, min_requests=analysis.min_requests
     )
     return compared + hold_to_limits(analysis.metrics, world.evidence)
 
@@ -183,7 +183,7 @@ def _answer(world: World, look: _Look, checks: tuple[Check, ...], verdict: Verdi
             return _unchanged(world, look)
         case Verdict.ERROR:
             return _erring(world, look, checks, unclear)
-        case Verdict.INCONCLUSIVE if look.over:
+        case Verdict.INCONCLUSIVE if look.waited is not None:
             return _undecided(world, look, checks, unclear)
         case _:
             return _looked(world, checks, Finding(reasons.JUDGING, f"{at(world)}: {unclear}"), look)

@@ -26,9 +26,12 @@ _UNITS = {True: " %", False: " ms"}
 
 
 def compare(
-    metrics: tuple[Metric, ...], evidence: Evidence, next_weight: int, *, over: bool, min_requests: int
+    metrics: tuple[Metric, ...], evidence: Evidence, next_weight: int, *, waited: float | None, min_requests: int
 ) -> tuple[Check, ...]:
-    """A check for each metric that compares canary with stable. `over`: the time for proof of a step is over."""
+    """A check for each metric that compares canary with stable.
+
+    `waited`: how much of the time that the share may be held beyond the time for proof has passed; None before that.
+    """
     compared = [metric.name for metric in metrics if metric.compared]
     if not compared:
         return ()
@@ -36,7 +39,13 @@ def compare(
     if state is None or not evidence.heard:
         return tuple(_unknown(name, evidence, "nothing was counted of the canary yet") for name in compared)
     judged = look(state, np.array([next_weight / 100]))
-    errors, latency = outcomes(state, judged, over=np.array([over]), min_requests=np.array([float(min_requests)]))
+    errors, latency = outcomes(
+        state,
+        judged,
+        over=np.array([waited is not None]),
+        min_requests=np.array([float(min_requests)]),
+        waited=waited or 0.0,
+    )
     return tuple(
         _errors(name, evidence, state, judged, errors)
         if name == REQUEST_SUCCESS_RATE
@@ -66,7 +75,7 @@ def share_text(evidence: Evidence, weight: int) -> str | None:
     canary = sum(scrape.canary.requests for scrape in evidence.recent)
     total = canary + sum(scrape.stable.requests for scrape in evidence.recent)
     if not can_tell(total, weight):
-        canary, stable = _pair(evidence.state.tally.requests)
+        canary, stable = _pair(evidence.state.tally.settled)
         total = canary + stable
     if is_effective(canary, total - canary, weight):
         return None

@@ -64,7 +64,7 @@ class IngressNginx:
             since=max((_since(ingress) for ingress in live), default=None),
             complete=not isinstance(traffic, Finding) and self._is_complete(network, traffic, live),
             services=tuple(services),
-            endpoints=bool(services) and all(_has_endpoint(network, service) for service in services),
+            endpoints=bool(services) and all(_has_endpoint(network, service, traffic) for service in services),
         )
 
     def routes(
@@ -223,14 +223,27 @@ def _selects(service: Json, labels: Mapping[str, str]) -> bool:
     return bool(selector) and selector.items() <= labels.items()
 
 
-def _has_endpoint(network: Network, service: Json) -> bool:
+def _has_endpoint(network: Network, service: Json, traffic: Traffic | Finding) -> bool:
+    """Whether a ready pod has every port that the Ingresses lead to.
+
+    Pods without a port of the name that the Service asks for are still in its EndpointSlice, only the port is not.
+    """
     name = service["metadata"]["name"]
+    backends = () if isinstance(traffic, Finding) else traffic.backends
+    routed = {backend.port for backend in backends if backend.canary_service == name}
+    asked = {port.get("name") or "" for port in service["spec"]["ports"] if routed & _names_of(port)}
     return any(
         endpoint.get("conditions", {}).get("ready", True) and endpoint.get("addresses")
         for piece in network.endpoint_slices
         if (piece["metadata"].get("labels") or {}).get("kubernetes.io/service-name") == name
+        and asked <= {port.get("name") or "" for port in piece.get("ports") or () if port.get("port")}
         for endpoint in piece.get("endpoints") or ()
     )
+
+
+def _names_of(port: Json) -> set[str]:
+    """As an Ingress may call a port of a Service."""
+    return {str(port["port"]), port.get("name") or ""} - {""}
 
 
 def _annotations(ingress: Json) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ from e2e.lab.lab import Lab
 from e2e.lab.load import Load, Record
 from e2e.lab.reference import HOSTS, Reference, Release
 
-RATE = 100
+RATE = 200
 """Requests a second that the users send."""
 PATIENCE_SECONDS = 240
 LOOK_SECONDS = 0.4
@@ -34,9 +34,6 @@ _FLEETING = ("Fetching", "Building", "Detecting", "Reconciliation in progress")
 _WHERE = re.compile(r"^step \d+ of \d+(: weight| at) \d+ %: ")
 """What a message repeats of the columns before it."""
 _STYLES = {"Progressing": "yellow", "Promoting": "cyan", "Succeeded": "bold green", "Failed": "bold red"}
-
-_LIMIT = re.compile(r", good is [^;]*")
-"""Limits, of interest only where they are not kept."""
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,11 @@ class Release:
     port_name: str = "http"
     """Of the port that the Service leads to: by another name the Service has no endpoint."""
 
+    @property
+    def spoilt(self) -> bool:
+        """Whether anything is wrong with it."""
+        return bool(self.fail_share or self.slow_share or self.port_name != "http")
+
     def edit(self, deployment: str) -> str:
         """Give podinfo's own deployment.yaml with this version in it."""
         at = deployment.index(_IMAGE) + len(_IMAGE)

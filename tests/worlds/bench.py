@@ -233,7 +233,7 @@ TABLES: dict[str, Callable[[Size], Iterator[Row]]] = {
     "Regressions: proven, median / p90 / p99 since the first traffic, failed requests of the canary": regressions,
     "Little traffic": corners,
     "Requests needed at 10 %, over the fewest possible": thrift,
-    "Ever called regressed in 960 looks (four hours; 240 with --quick): 100 rps at 50 % / 1000 rps at 10 %": type_one,
+    "Called regressed in 960 looks (quick: 240), 100 rps at 50 % / 1000 at 10 %; 3 standard errors allowed": type_one,
     "Dumped and loaded after every scrape": restarts,
     "Speed and size": speed,
 }

@@ -28,7 +28,7 @@ def judgement(errors: float = 0.0, outage: float = 0.0, latency: float = 0.0, pr
 def state_with(requests: float) -> State:
     state = fresh(1, 0)
     counts = np.full((1, 2), requests)
-    return replace(state, tally=replace(state.tally, requests=counts, timed=counts))
+    return replace(state, tally=replace(state.tally, settled=counts, timed=counts))
 
 
 def passed(judged: Judgement, *, over: bool, requests: float = 0.0, waited: float = 0.0) -> tuple[bool, bool]:

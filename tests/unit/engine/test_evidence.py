@@ -44,7 +44,7 @@ def evidence(*canary: Counts, stable: Counts | None = None, problem: ProviderErr
 
 
 def errors_and_latency(known: Evidence, *, over: bool = False) -> tuple[Check, Check]:
-    errors, latency = compare(DEFAULT_METRICS, known, 10, over=over, min_requests=10)
+    errors, latency = compare(DEFAULT_METRICS, known, 10, waited=0.0 if over else None, min_requests=10)
     return errors, latency
 
 

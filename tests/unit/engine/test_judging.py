@@ -90,6 +90,8 @@ def test_a_scrape_in_which_the_share_changed_only_tells_whether_the_canary_is_br
     assert known(memory).errors_blocks[0] == 0
     assert known(memory).outage_blocks[0] == 1
     assert memory.recent == ()
+    tally = known(memory).tally
+    assert (tally.requests[0, 0], tally.bad[0, 0], tally.settled[0, 0]) == (200, 40, 0), "told, but no ground to go on"
     broken = [scrape(START + timedelta(seconds=number), counts(50, 50), seconds=1) for number in range(2)]
     assert failed_errors(after(*broken)), "before the share is in effect everywhere"
 

@@ -75,7 +75,7 @@ class Following:
     @property
     def requests(self) -> float:
         """Of the canary, in this step."""
-        return float(known(self.evidence()).tally.requests[0, 0])
+        return float(known(self.evidence()).tally.settled[0, 0])
 
 
 def known(evidence: Evidence) -> State:
@@ -112,8 +112,8 @@ def test_many_rollouts_cost_one_question() -> None:
         following.evidence(key=OTHER)
         await following.for_seconds(60)
         questions = following.prometheus.asked.count("vector")
-        assert known(following.evidence(key=KEY)).tally.requests.tolist() == (
-            known(following.evidence(key=OTHER)).tally.requests.tolist()
+        assert known(following.evidence(key=KEY)).tally.settled.tolist() == (
+            known(following.evidence(key=OTHER)).tally.settled.tolist()
         )
         alone = Following()
         alone.evidence()
@@ -197,6 +197,6 @@ def test_other_backends_are_followed_from_where_it_stands() -> None:
         changed = replace(STEP_1, arms=more)
         following.evidence(changed)
         await following.for_seconds(31)
-        assert float(known(following.evidence(changed)).tally.requests[0, 0]) == 550
+        assert float(known(following.evidence(changed)).tally.settled[0, 0]) == 550
 
     run(story())
