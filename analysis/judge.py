@@ -62,20 +62,24 @@ def seed(history: Sequence[Requests]) -> State:
     return state
 
 
-def update(state: State, scrape: Requests, *, settled: Bools, warm: Bools) -> State:
+def update(state: State, scrape: Requests, *, share: Floats, settled: Bools, warm: Bools) -> State:
     """Take what one scrape added, for canaries that have traffic.
 
-    `settled` (R,): the whole scrape was under the present share; otherwise only gross failure is told from it.
+    `share` (R,) in (0, 1]: what the canary is asked to get by now, at least as much as before.
+    `settled` (R,): the whole scrape was under that share; otherwise it tells of harm only, not of harmlessness.
     `warm` (R,): canary's latency counts by now.
     """
     state = _learn_thresholds(state, scrape)
     block = _block(state, scrape, warm)
     pooled = _add(state.open, block)
-    ready: Bools = settled & _enough(pooled)
     judged = choose(settled, pooled, block)
-    state = _judge_outage(state, judged, ready | (~settled & _enough(block)))
-    state = _judge_errors(state, judged, ready)
-    state = _judge_latency(state, judged, ready & (judged.timed > 0).all(axis=-1))
+    ready: Bools = _enough(judged)
+    state = _judge_outage(state, judged, ready)
+    compared = choose(settled, judged, _at_largest_odds(judged, share))
+    timed: Bools = np.asarray((judged.timed > 0).all(axis=-1))
+    state = _judge_errors(state, compared, ready)
+    state = _judge_latency(state, compared, ready & timed)
+    state = _prove_harmless(state, judged, settled & ready, settled & ready & timed)
     empty = fresh(len(settled), 0)
     state = replace(
         state,
@@ -83,6 +87,20 @@ def update(state: State, scrape: Requests, *, settled: Bools, warm: Bools) -> St
         tally=_tally(state, scrape, settled, warm),
     )
     return _learn_dispersion(state, scrape, settled)
+
+
+def _at_largest_odds(block: Block, share: Floats) -> Block:
+    """A block in which the share rose, as evidence of harm: a bad request was canary's by the present odds at the most.
+
+    An incident that begins with the new share would else look like the canary's, for more of its requests are new
+    (Simpson). Fewer requests of stable make the odds what they were when they were largest: the kernel's bound holds.
+    """
+
+    def counted(requests: Floats) -> Floats:
+        canary, stable = _arms(requests)
+        return np.stack((canary, np.minimum(stable, canary * (1 - share) / share)), axis=-1)
+
+    return replace(block, requests=counted(block.requests), timed=counted(block.timed))
 
 
 def _learn_thresholds(state: State, scrape: Requests) -> State:
@@ -138,19 +156,11 @@ def _judge_outage(state: State, block: Block, which: Bools) -> State:
 
 
 def _judge_errors(state: State, block: Block, which: Bools) -> State:
-    requests, bad, phi = _arms(block.requests), _arms(block.bad), error_dispersion(state)[:, None]
-    x, slope = split_evidence(requests, bad, ERRORS.ratios, ERRORS.tolerated_ratio)
-    evidence = np.minimum((x + ERRORS.tolerated_excess * slope) / phi, CAP)
+    x, slope = split_evidence(_arms(block.requests), _arms(block.bad), ERRORS.ratios, ERRORS.tolerated_ratio)
+    evidence = np.minimum((x + ERRORS.tolerated_excess * slope) / error_dispersion(state)[:, None], CAP)
     blocks = state.errors_blocks + which
     wealth = mixture.add(state.errors, blocks, evidence)
-    x, slope = split_evidence(requests, bad, harmless.RATIOS, harmless.TOLERATED)
-    proof = state.harmless + np.stack((x, slope), axis=1) / phi[..., None]
-    return replace(
-        state,
-        errors=choose(which, wealth, state.errors),
-        errors_blocks=blocks,
-        harmless=choose(which, proof, state.harmless),
-    )
+    return replace(state, errors=choose(which, wealth, state.errors), errors_blocks=blocks)
 
 
 def _judge_latency(state: State, block: Block, which: Bools) -> State:
@@ -158,23 +168,32 @@ def _judge_latency(state: State, block: Block, which: Bools) -> State:
     which = which & known.any(axis=-1)
     if not which.any():
         return state
-    phi = latency_dispersion(state)[..., None]
-    timed = tuple(np.broadcast_to(n[:, None], known.shape) for n in _arms(block.timed))
-    slow = _arms(block.slow)
-    x, slope = split_evidence((timed[0], timed[1]), slow, LATENCY.ratios, LATENCY.tolerated_ratio)
-    evidence = np.where(known[..., None], np.minimum((x + LATENCY.tolerated_excess * slope) / phi, CAP), 0.0)
+    x, slope = split_evidence(_timed(block), _arms(block.slow), LATENCY.ratios, LATENCY.tolerated_ratio)
+    evidence = np.minimum((x + LATENCY.tolerated_excess * slope) / latency_dispersion(state)[..., None], CAP)
     blocks = state.latency_blocks + which
-    wealth = mixture.add(state.latency, np.broadcast_to(blocks[:, None], known.shape), evidence)
-    x, slope = split_evidence(
-        (timed[0], timed[1]), (slow[0], block.far), harmless.LATENCY_RATIOS, harmless.LATENCY_TOLERATED
+    wealth = mixture.add(
+        state.latency, np.broadcast_to(blocks[:, None], known.shape), np.where(known[..., None], evidence, 0.0)
     )
-    proof = state.harmless_latency + np.stack((x, slope), axis=1) / phi[:, None]
-    return replace(
-        state,
-        latency=choose(which, wealth, state.latency),
-        latency_blocks=blocks,
-        harmless_latency=choose(which, proof, state.harmless_latency),
-    )
+    return replace(state, latency=choose(which, wealth, state.latency), latency_blocks=blocks)
+
+
+def _prove_harmless(state: State, block: Block, which: Bools, timed: Bools) -> State:
+    x, slope = split_evidence(_arms(block.requests), _arms(block.bad), harmless.RATIOS, harmless.TOLERATED)
+    errors = state.harmless + np.stack((x, slope), axis=1) / error_dispersion(state)[:, None, None]
+    state = replace(state, harmless=choose(which, errors, state.harmless))
+    timed = timed & ~np.isnan(state.thresholds).all(axis=-1)
+    if not timed.any():
+        return state
+    slow = (block.slow[:, 0], block.far)
+    x, slope = split_evidence(_timed(block), slow, harmless.LATENCY_RATIOS, harmless.LATENCY_TOLERATED)
+    latency_proof = state.harmless_latency + np.stack((x, slope), axis=1) / latency_dispersion(state)[:, None, :, None]
+    return replace(state, harmless_latency=choose(timed, latency_proof, state.harmless_latency))
+
+
+def _timed(block: Block) -> tuple[Floats, Floats]:
+    """Requests whose latency counts, (R, T) of each arm."""
+    canary, stable = (np.broadcast_to(n[:, None], block.far.shape) for n in _arms(block.timed))
+    return canary, stable
 
 
 def _tally(state: State, scrape: Requests, settled: Bools, warm: Bools) -> Tally:

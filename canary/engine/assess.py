@@ -57,6 +57,7 @@ def exposure(world: World) -> Exposure:
         attempt=f"{status.template} {format_time(status.started_at or world.now)}",
         arms=Arms(world.canary.namespace, known_traffic(world).backends),
         step=status.step,
+        weight=status.weight,
         exposed_at=status.exposed_at,
         in_effect_at=in_effect + SETTLE if in_effect else None,
         warm_up=spec.analysis.warm_up,

@@ -1,7 +1,7 @@
 """From scrapes to the judge's memory: which scrape counts for what, for many rollouts in one call.
 
 A scrape before the canary's first traffic is stable's history. One that lies wholly under the present weight is judged
-in full; one in which the weight changed would mix two shares, and only tells whether the canary is plainly broken.
+in full; one in which the weight changed mixes two shares, and tells of harm only.
 Pure: used by `canary.operator`, which keeps the memories.
 """
 
@@ -107,6 +107,8 @@ def _judge(memories: list[Memory], group: list[tuple[int, Scrape]]) -> None:
         updated = update(
             concatenate(states),
             _requests([scrape for _, scrape in members], bounds if len(bounds) == size else (), size),
+            # at weight 0 nothing is known of the odds: as at 1, such a scrape compares nothing
+            share=np.array([exposure.weight / 100 or 1.0 for exposure in exposures]),
             settled=np.array([_is_settled(e, s) for e, (_, s) in zip(exposures, members, strict=True)]),
             warm=np.array([_is_warm(e, s) for e, (_, s) in zip(exposures, members, strict=True)]),
         )

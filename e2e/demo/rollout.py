@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from rich.panel import Panel
 from rich.text import Text
 
-from canary.model.reasons import PROMOTING, WEIGHT_CHANGED
 from e2e.demo.cluster import NAMESPACE, Cluster, FluxSight, Route, Sight
 from e2e.demo.errors import DemoFailed
 from e2e.demo.figures import answered_by, answerer
@@ -158,6 +157,4 @@ class Stage:
 def line(sight: Sight) -> str:
     """A Canary as one line, in the order of `kubectl get canary`, without what a person need not read twice."""
     message = _WHERE.sub("", sight.message)
-    if sight.reason in (WEIGHT_CHANGED, PROMOTING):
-        message = _LIMIT.sub("", message)
     return f"{sight.phase:<12} {sight.step}/{sight.steps} {sight.weight:>3} %  {message}"

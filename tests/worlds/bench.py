@@ -209,7 +209,7 @@ def speed(_: Size) -> Iterator[Row]:
     always, following = np.ones(rollouts, dtype=bool), np.full(rollouts, 0.2)
     before = time.process_time()
     for one in drawn:
-        state = judge.update(state, one, settled=always, warm=always)
+        state = judge.update(state, one, share=np.full(rollouts, 0.1), settled=always, warm=always)
         judge.look(state, following)
     per_second = rollouts * calls / (time.process_time() - before)
     yield Row("judged scrapes", ">= 2000 /s", f"{per_second:.0f} /s", per_second >= 2000)

@@ -156,6 +156,7 @@ def _scrape(
     state = judge.update(
         running.state,
         pending.where(happened).seen(world),
+        share=np.array(policy.weights)[running.at_step],
         settled=~running.mixed | ~happened,
         warm=np.full(len(happened), now - policy.scrape >= policy.warm + policy.lag),
     )

@@ -47,7 +47,8 @@ def watch(
         mood = traffic.advance(mood, world, scrape_seconds, rng)
         drawn = traffic.scrape(world, mood, (number + 0.5) * scrape_seconds, np.tile(load, (len(left), 1)), rng)
         always = np.ones(len(left), dtype=bool)
-        state = judge.update(state, drawn.seen(world), settled=always, warm=always)
+        share = np.full(len(left), weight)
+        state = judge.update(state, drawn.seen(world), share=share, settled=always, warm=always)
         judged = judge.look(state, np.full(len(left), 1.0))
         found.errors[left], found.latency[left] = judged.failed_errors, judged.failed_latency
         found.requests[left] += drawn.total[:, 0]

@@ -10,7 +10,7 @@ from analysis import judge
 from analysis.dump import DumpError, dump, load
 from analysis.judge import Requests
 from analysis.kernel import Floats
-from analysis.state import State, begin_step, concatenate, merge, take
+from analysis.state import State, begin_step, concatenate, fresh, merge, take
 
 BOUNDS = np.array([0.01, 0.05, 0.1, 0.5])
 ROLLOUTS = 4
@@ -36,9 +36,10 @@ def counted(total: Sequence[float], bad: Sequence[float], rollouts: int = 1) -> 
     return Requests(np.tile(total, (rollouts, 1)), np.tile(bad, (rollouts, 1)), np.zeros((rollouts, 2, 0)), np.zeros(0))
 
 
-def take_in(state: State, requests: Requests, *, settled: bool = True, warm: bool = True) -> State:
+def take_in(state: State, requests: Requests, *, share: float = 0.1, settled: bool = True, warm: bool = True) -> State:
     count = len(requests.total)
-    return judge.update(state, requests, settled=flags(settled, count), warm=flags(warm, count))
+    shares = np.full(count, share)
+    return judge.update(state, requests, share=shares, settled=flags(settled, count), warm=flags(warm, count))
 
 
 def numbers(state: State) -> Floats:
@@ -68,9 +69,10 @@ def test_many_rollouts_are_judged_as_each_one_alone(rng: np.random.Generator, pa
     for number in range(12):
         one = scrape(rng, 20 if number % 3 else 0.3, 200)
         settled, warm = rng.uniform(size=(2, ROLLOUTS)) < 0.7
-        together = judge.update(together, one, settled=settled, warm=warm)
+        shares = rng.uniform(0.05, 0.95, ROLLOUTS)
+        together = judge.update(together, one, share=shares, settled=settled, warm=warm)
         alone = [
-            judge.update(state, only(one, k), settled=settled[k : k + 1], warm=warm[k : k + 1])
+            judge.update(state, only(one, k), share=shares[k : k + 1], settled=settled[k : k + 1], warm=warm[k : k + 1])
             for k, state in enumerate(alone)
         ]
         if number == 6:
@@ -121,13 +123,26 @@ def test_a_canary_that_always_fails_is_found_at_hardly_any_traffic() -> None:
     assert failed <= 8
 
 
-def test_a_mixed_scrape_tells_only_gross_failure() -> None:
+def test_a_mixed_scrape_tells_of_harm_only() -> None:
     state = judge.seed([counted([0, 1500], [0, 3])] * 4)
     after = take_in(state, counted([50, 1000], [50, 2]), settled=False)
-    assert after.outage_blocks[0] == 1
-    assert np.array_equal(after.errors, state.errors)
+    assert (after.outage_blocks[0], after.errors_blocks[0]) == (1, 1)
+    assert judge.look(after, np.ones(1)).errors[0] > 1
     assert np.array_equal(after.harmless, state.harmless)
+    assert after.tally.settled.sum() == 0
     assert np.array_equal(numbers_of_dispersion(after), numbers_of_dispersion(state))
+
+
+def test_an_incident_that_begins_with_a_new_share_is_not_taken_for_the_canarys(rng: np.random.Generator) -> None:
+    """E exp(evidence) stays at most 1 at the largest odds of the scrape, where the odds of the whole would not do."""
+    share, rollouts = 0.2, 200_000
+    before, after = rng.poisson([0, 400], (rollouts, 2)), rng.poisson([80, 320], (rollouts, 2))
+    bad = rng.binomial(before, 0.001) + rng.binomial(after, 0.1)
+    one = Requests((before + after).astype(float), bad.astype(float), np.zeros((rollouts, 2, 0)), np.zeros(0))
+    state = take_in(fresh(rollouts, 0), one, share=share, settled=False)
+    naive = take_in(fresh(rollouts, 0), one)
+    assert np.exp(judge.look(state, np.ones(rollouts)).errors).mean() <= 1
+    assert np.exp(judge.look(naive, np.ones(rollouts)).errors).mean() > 1.5, "judged as one share"
 
 
 def numbers_of_dispersion(state: State) -> Floats:

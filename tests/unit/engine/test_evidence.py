@@ -35,7 +35,7 @@ def scrape(number: int, canary: Counts, stable: Counts) -> Scrape:
 def evidence(*canary: Counts, stable: Counts | None = None, problem: ProviderError | None = None) -> Evidence:
     """After half an hour of history, and one scrape for each of `canary`."""
     arms = Arms("apps", ())
-    exposure = Exposure("v2", arms, 1, START, START, timedelta(), timedelta(seconds=30), None)
+    exposure = Exposure("v2", arms, 1, 10, START, START, timedelta(), timedelta(seconds=30), None)
     serving = stable or counts(10_000, 10)
     history = [scrape(number, Counts(), serving) for number in range(-100, 1)]
     scrapes = [scrape(number, one, serving) for number, one in enumerate(canary, start=1)]
@@ -111,7 +111,7 @@ class TestComparison:
     def test_durations_that_are_not_scraped_are_never_a_pass(self) -> None:
         known = evidence(*[counts(500)] * 3)
         bare = [Scrape(one.start, one.end, Counts(500), Counts(9500), ()) for one in known.recent]
-        exposure = Exposure("v2", Arms("apps", ()), 1, START, START, timedelta(), timedelta(seconds=30), None)
+        exposure = Exposure("v2", Arms("apps", ()), 1, 10, START, START, timedelta(), timedelta(seconds=30), None)
         (memory,) = learn([Memory(exposure)], [bare])
         errors, latency = errors_and_latency(Evidence(memory.state, {}, memory.recent), over=True)
         assert (errors.verdict, latency.verdict) == (Verdict.PASS, Verdict.INCONCLUSIVE)

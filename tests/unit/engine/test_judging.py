@@ -22,13 +22,14 @@ STEP_1 = Exposure(
     attempt="v2 now",
     arms=Arms("apps", ()),
     step=1,
+    weight=5,
     exposed_at=START,
     in_effect_at=IN_EFFECT,
     warm_up=timedelta(),
     window=timedelta(minutes=1),
     saved=None,
 )
-BEFORE = replace(STEP_1, step=0, exposed_at=None, in_effect_at=None)
+BEFORE = replace(STEP_1, step=0, weight=0, exposed_at=None, in_effect_at=None)
 
 
 def counts(requests: float, failed: float = 0.0, bounds: tuple[float, ...] = BOUNDS) -> Counts:
@@ -84,11 +85,11 @@ def test_a_canary_of_long_ago_in_the_history_counts_for_nothing() -> None:
     assert look(known(memory), np.array([1.0])).outage[0] < 0
 
 
-def test_a_scrape_in_which_the_share_changed_only_tells_whether_the_canary_is_broken() -> None:
+def test_a_scrape_in_which_the_share_changed_tells_of_harm_only() -> None:
     mixed = scrape(START - timedelta(seconds=8), counts(200, 40))
     memory = after(mixed)
-    assert known(memory).errors_blocks[0] == 0
-    assert known(memory).outage_blocks[0] == 1
+    assert (known(memory).errors_blocks[0], known(memory).outage_blocks[0]) == (1, 1)
+    assert not known(memory).harmless.any()
     assert memory.recent == ()
     tally = known(memory).tally
     assert (tally.requests[0, 0], tally.bad[0, 0], tally.settled[0, 0]) == (200, 40, 0), "told, but no ground to go on"
@@ -115,6 +116,11 @@ def test_at_another_step_the_proof_of_harmlessness_begins_anew_and_other_evidenc
     assert (now.errors == before.errors).all()
     assert now.errors_blocks == before.errors_blocks
     assert expose(memory, step_2).recent == ()
+
+
+def test_without_a_share_a_scrape_compares_nothing() -> None:
+    memory = after(scrape(START - timedelta(seconds=8), counts(200, 40)), exposure=replace(STEP_1, weight=0))
+    assert look(known(memory), np.array([1.0])).errors[0] == pytest.approx(0)
 
 
 def test_another_rollout_begins_with_no_memory() -> None:

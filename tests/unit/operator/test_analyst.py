@@ -30,8 +30,8 @@ def moment(seconds: float) -> datetime:
 
 
 ARMS = Arms(NAMESPACE, (Backend("web", "web", "80"),))
-BEFORE = Exposure("v2", ARMS, 0, None, None, timedelta(), timedelta(minutes=1), None)
-STEP_1 = replace(BEFORE, step=1, exposed_at=moment(0), in_effect_at=moment(5))
+BEFORE = Exposure("v2", ARMS, 0, 0, None, None, timedelta(), timedelta(minutes=1), None)
+STEP_1 = replace(BEFORE, step=1, weight=9, exposed_at=moment(0), in_effect_at=moment(5))
 
 
 def counters(seconds: float) -> Series:
