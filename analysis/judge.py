@@ -55,8 +55,7 @@ def seed(history: Sequence[Requests]) -> State:
     rollouts, bounds = len(first.total), len(first.bounds)
     alone = [replace(one, total=one.total * [0, 1], bad=one.bad * [0, 1]) for one in history]
     total, slower = sum(one.total[:, 1] for one in alone), sum(one.slower[:, 1] for one in alone)
-    thresholds = latency.choose_thresholds(first.bounds, np.asarray(total), np.asarray(slower))
-    state = replace(fresh(rollouts, bounds), thresholds=thresholds)
+    state = _watch(fresh(rollouts, bounds), first.bounds, np.asarray(total), np.asarray(slower))
     for one in alone:
         state = _learn_dispersion(_learn_thresholds(state, one), one, np.ones(rollouts, dtype=bool))
     return state
@@ -109,31 +108,34 @@ def _learn_thresholds(state: State, scrape: Requests) -> State:
     if not unknown.any() or not scrape.bounds.size:
         return state
     early = state.early + np.concatenate((scrape.total[:, 1:], scrape.slower[:, 1]), axis=-1)
-    chosen = latency.choose_thresholds(scrape.bounds, early[:, 0], early[:, 1:])
-    known = ~(unknown & np.isnan(chosen).all(axis=-1))
-    return replace(
-        state,
-        thresholds=choose(unknown, chosen, state.thresholds),
-        early=choose(known, np.zeros_like(early), early),
-    )
+    watched = choose(unknown, _watch(state, scrape.bounds, early[:, 0], early[:, 1:]), state)
+    known = np.isfinite(watched.thresholds).any(axis=-1)
+    return replace(watched, early=choose(np.asarray(known), np.zeros_like(early), early))
+
+
+def _watch(state: State, bounds: Floats, requests: Floats, slower: Floats) -> State:
+    """Choose thresholds from what is known of stable, `requests` (R,) and `slower` (R, B)."""
+    thresholds = latency.choose_thresholds(bounds, requests, slower)
+    shift = latency.likely_part(bounds, thresholds, requests, slower, LATENCY_FACTOR)
+    return replace(state, thresholds=thresholds, shift=shift)
 
 
 def _block(state: State, scrape: Requests, warm: Bools) -> Block:
     counted = warm[:, None] & bool(scrape.bounds.size)
-    slow = [
-        _beyond(state, scrape, arm, factor) for arm, factor in ((0, 1.0), (1, LATENCY_FACTOR), (1, HARMLESS_FACTOR))
-    ]
+    canary, _ = _beyond(state, scrape, 0)
+    stable, below = _beyond(state, scrape, 1)
+    far = latency.even_part(scrape.bounds, state.thresholds, HARMLESS_FACTOR)
     return Block(
         requests=scrape.total,
         bad=scrape.bad,
         timed=scrape.total * counted,
-        slow=np.stack(slow[:2], axis=1) * counted[..., None],
-        far=slow[2] * counted,
+        slow=np.stack((canary, stable + state.shift * (below - stable)), axis=1) * counted[..., None],
+        far=(stable + far * (below - stable)) * counted,
     )
 
 
-def _beyond(state: State, scrape: Requests, arm: int, factor: float = 1.0) -> Floats:
-    return latency.beyond(scrape.bounds, state.thresholds, scrape.total[:, arm], scrape.slower[:, arm], factor)
+def _beyond(state: State, scrape: Requests, arm: int) -> tuple[Floats, Floats]:
+    return latency.beyond(scrape.bounds, state.thresholds, scrape.total[:, arm], scrape.slower[:, arm])
 
 
 def _add(a: Block, b: Block) -> Block:
@@ -198,7 +200,7 @@ def _timed(block: Block) -> tuple[Floats, Floats]:
 
 def _tally(state: State, scrape: Requests, settled: Bools, warm: Bools) -> Tally:
     counted = (settled & warm)[:, None] & bool(scrape.bounds.size)
-    slow = np.stack([_beyond(state, scrape, 0), _beyond(state, scrape, 1)], axis=1)
+    slow = np.stack([_beyond(state, scrape, arm)[0] for arm in (0, 1)], axis=1)
     old = state.tally
     return Tally(
         requests=old.requests + scrape.total,
@@ -211,7 +213,7 @@ def _tally(state: State, scrape: Requests, settled: Bools, warm: Bools) -> Tally
 
 def _learn_dispersion(state: State, scrape: Requests, which: Bools) -> State:
     """After the scrape was judged: what is used is always from before."""
-    slow = np.stack([_beyond(state, scrape, 0), _beyond(state, scrape, 1)], axis=1)
+    slow = np.stack([_beyond(state, scrape, arm)[0] for arm in (0, 1)], axis=1)
     timed = np.broadcast_to(scrape.total[..., None], slow.shape)
     long = state.long + np.stack((np.ones_like(scrape.total), scrape.total, scrape.bad), axis=1)
     over = which & (long[:, 0, 0] >= LONG)

@@ -35,7 +35,7 @@ LATENCY = Alternatives(
     tolerated_ratio=1.05,
     tolerated_excess=0.001,
 )
-LATENCY_FACTOR = 1.10
+LATENCY_FACTOR = 1.15
 """A canary slower by less is no regression."""
 HARMLESS_FACTOR = 1.25
 """A canary slower by less may go on."""

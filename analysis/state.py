@@ -78,6 +78,8 @@ class State:
     """(R, A, T): requests beyond each threshold from scrape to scrape."""
     thresholds: Floats
     """(R, T) in seconds, NaN where there is none (yet)."""
+    shift: Floats
+    """(R, T): see latency.likely_part; of stable's past, and as fixed as the thresholds."""
     early: Floats
     """(R, 1 + B): while no threshold is chosen, stable's requests, and those beyond each bound."""
     open: Block
@@ -111,6 +113,7 @@ def fresh(rollouts: int, bounds: int) -> State:
         long=zeros(3, ARMS),
         latency_pairs=pairs(ARMS, THRESHOLDS),
         thresholds=np.full((rollouts, THRESHOLDS), np.nan),
+        shift=zeros(THRESHOLDS),
         early=zeros(1 + bounds),
         open=Block(zeros(ARMS), zeros(ARMS), zeros(ARMS), zeros(ARMS, THRESHOLDS), zeros(THRESHOLDS)),
         tally=Tally(zeros(ARMS), zeros(ARMS), zeros(ARMS), zeros(ARMS), zeros(ARMS, THRESHOLDS)),

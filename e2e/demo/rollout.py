@@ -20,7 +20,7 @@ from e2e.lab.lab import Lab
 from e2e.lab.load import Load, Record
 from e2e.lab.reference import HOSTS, Reference, Release
 
-RATE = 200
+RATE = 300
 """Requests a second that the users send."""
 PATIENCE_SECONDS = 240
 LOOK_SECONDS = 0.4
