@@ -122,9 +122,7 @@ def test_a_release_twice_as_slow_is_rolled_back_for_its_latency(rollouts: Rollou
     assert checks(status)["request-success-rate"]["verdict"] != "fail"
 
 
-def test_a_release_that_its_service_does_not_reach_gets_no_share(
-    rollouts: Rollouts, record_property: Record
-) -> None:
+def test_a_release_that_its_service_does_not_reach_gets_no_share(rollouts: Rollouts, record_property: Record) -> None:
     compare(rollouts, progressDeadlineSeconds=20)
     with rollouts.load(RATE) as load:
         release = replace(rollouts.good(), port_name="web")

@@ -59,8 +59,10 @@ class Release:
         at = deployment.index(_IMAGE) + len(_IMAGE)
         rest = deployment[deployment.index("\n", at) :]
         edited = deployment[:at] + self.tag + rest
-        _require(edited, _FIRST_ARGUMENT, _LAST_ARGUMENT, _PORT)
-        edited = edited.replace(_PORT, f"        - name: {self.port_name}\n")
+        _require(edited, _FIRST_ARGUMENT, _LAST_ARGUMENT)
+        if self.port_name != "http":
+            _require(edited, _PORT)
+            edited = edited.replace(_PORT, f"        - name: {self.port_name}\n")
         message = f'        - "--ui-message={self.message}"\n'
         return edited.replace(_LAST_ARGUMENT, _LAST_ARGUMENT + message).replace(_FIRST_ARGUMENT, self._entry_point())
 
