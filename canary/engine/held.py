@@ -55,7 +55,6 @@ def _begin(world: World, serving: tuple[str, ...]) -> Decision:
         erring_since=None,
         checks=(),
         evidence=(),
-        judge=None,
     )
     newer = ", instead of the one on trial" if old.phase in (Phase.PROGRESSING, Phase.PROMOTING) else ""
     why = Finding(reasons.NEW_REVISION, f"{change(status)} is held{newer}: template {target.template_hash}")

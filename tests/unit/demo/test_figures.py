@@ -105,5 +105,5 @@ def test_anything_else_fails_the_demo(promoted: Rollout, rolled_back: Rollout, p
 
 
 def test_a_line_leaves_out_what_its_columns_say() -> None:
-    sight = Sight("Progressing", 2, 5, 10, "", "WeightChanged", "step 2 of 5: weight 10 %: a is 1, good is at least 0")
+    sight = Sight("Progressing", 2, 5, 10, "", "WeightChanged", "step 2 of 5: weight 10 %: a is 1")
     assert line(sight) == "Progressing  2/5  10 %  a is 1"

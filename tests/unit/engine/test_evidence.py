@@ -1,5 +1,6 @@
 """From what was measured to checks."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -96,6 +97,8 @@ class TestComparison:
     def test_what_was_not_asked_for_yet_is_inconclusive(self) -> None:
         unheard = Evidence(None, {}, heard=False)
         assert [check.verdict for check in errors_and_latency(unheard)] == [Verdict.INCONCLUSIVE] * 2
+        remembered = replace(evidence(*[counts(500)] * 3), heard=False)
+        assert [check.verdict for check in errors_and_latency(remembered)] == [Verdict.INCONCLUSIVE] * 2
 
     def test_an_app_too_quiet_to_say_what_is_slow_passes_when_the_time_is_over(self) -> None:
         quiet = evidence(

@@ -423,6 +423,40 @@ class TestComparison:
                 assert check.canary.requests > 0
         assert cluster.status.judge is None, "the judge's memory goes with the rollout"
 
+    def test_the_status_keeps_the_evidence_of_the_last_ten_steps(self) -> None:
+        steps = [{"weight": weight, "for": "15s", "maxFor": "15s"} for weight in range(1, 13)]
+        cluster = adopted(spec=COMPARED | {"steps": steps})
+        cluster.push(V2)
+        cluster.run()
+        assert [evidence.step for evidence in cluster.status.evidence] == list(range(3, 13))
+
+    def test_each_written_status_takes_the_judges_memory_along(self) -> None:
+        cluster = adopted(spec=COMPARED)
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.weight == 50)
+        saved = cluster.status.judge
+        assert saved is not None
+        assert (saved.step, max(saved.cursor.values())) == (2, cluster.scrapes[-1].end)
+
+    def test_the_next_rollout_begins_with_its_own_first_traffic(self) -> None:
+        cluster = adopted(spec=COMPARED)
+        for version in (V2, V3):
+            cluster.push(version)
+            cluster.run_until(lambda c: c.weight == 10)
+            assert cluster.status.exposed_at == cluster.now
+            assert cluster.status.evidence == ()
+            cluster.run()
+            assert_at_rest(cluster, Phase.SUCCEEDED, version)
+
+    def test_a_dead_provider_is_said_before_a_share_that_it_no_longer_tells(self) -> None:
+        cluster = adopted(spec=COMPARED)
+        cluster.canary_is_passed_over = True
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.reason("Reconciling") == reasons.ROUTING_NOT_EFFECTIVE)
+        cluster.scrapes_fail = Verdict.ERROR
+        cluster.run(60)
+        assert cluster.reason("Reconciling") == reasons.PROVIDER_FAILED
+
     def test_an_operator_that_forgot_everything_comes_to_the_same_verdict_at_the_same_time(self) -> None:
         def verdict(version: Version, *, forgets: bool) -> tuple[object, ...]:
             cluster = adopted(spec=COMPARED)

@@ -407,6 +407,23 @@ class TestObserve:
         at = network(services=(service(), self.TWIN_SERVICE), slices=slices)
         assert ROUTER.observe(at, CANARY, GONE).endpoints is ready
 
+    @pytest.mark.parametrize(
+        ("ports", "ready"),
+        [
+            ([{"name": "http", "port": 9898}], True),
+            ([{"name": "grpc", "port": 9999}, {"name": "http", "port": 9898}], True),
+            ([{"name": "grpc", "port": 9999}], False),
+            ([{"name": "http"}], False),
+            ([], False),
+            (None, False),
+        ],
+        ids=["the-one", "beside-another", "another", "without-a-number", "none", "null"],
+    )
+    def test_an_endpoint_has_the_port_that_is_routed_to(self, ports: list[Json] | None, ready: bool) -> None:
+        slices = ({**endpoint_slice(TWIN), "ports": ports},)
+        at = network(ingress(), services=(service(), self.TWIN_SERVICE), slices=slices)
+        assert ROUTER.observe(at, CANARY, found(at)).endpoints is ready
+
     def test_every_service_needs_one(self) -> None:
         other = canary_service(service("grpc"), CANARY, frozenset({"app"}))
         at = network(services=(self.TWIN_SERVICE, other), slices=(endpoint_slice(TWIN),))
