@@ -9,10 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import structlog
+
 from canary.engine.judging import Memory, expose, learn, remember
 from canary.metrics.scrapes import Cursor, News, Scrapes
 from canary.model.evidence import Evidence, Exposure
 from canary.model.measurement import ProviderError
+
+log = structlog.get_logger()
 
 Key = TypeVar("Key", bound=tuple[str, str])
 
@@ -65,7 +69,11 @@ class Analyst(Generic[Key]):
         """Poll while there is anything to follow. Ends by being cancelled."""
         while True:
             await self._followed.wait()
-            await self._poll()
+            try:
+                await self._poll()
+            except Exception as error:
+                log.exception("poll failed")
+                self._fail(ProviderError(f"the evidence could not be judged: {type(error).__name__}"))
             if not self._rollouts:
                 self._followed.clear()
             else:
@@ -79,6 +87,14 @@ class Analyst(Generic[Key]):
         self._followed.set()
         rollout = self._rollouts[key] = _Rollout(memory, cursor)
         return rollout
+
+    def _fail(self, problem: ProviderError) -> None:
+        """A fault of ours: nothing may be concluded from what is known, and what was told since is asked for again."""
+        for key, rollout in self._rollouts.items():
+            self._scrapes.follow(key, rollout.memory.exposure.arms, rollout.cursor)
+            if rollout.problem != problem:
+                rollout.problem, rollout.heard = problem, True
+                self._told(key)
 
     async def _poll(self) -> None:
         """Ask once, judge what is new in one call for all, and say whose rollout has news."""

@@ -158,6 +158,24 @@ def test_a_failure_is_told_once_and_what_was_missed_is_caught_up() -> None:
     run(story())
 
 
+def test_a_fault_of_ours_ends_nothing_and_nothing_passes_on_what_was_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        following = Following()
+        following.evidence()
+        await following.for_seconds(20)
+        monkeypatch.setattr("canary.operator.analyst.learn", lambda *_: 1 / 0)
+        await following.for_seconds(20)
+        problem = following.evidence().problem
+        assert problem is not None
+        assert problem.message == "the evidence could not be judged: ZeroDivisionError"
+        monkeypatch.undo()
+        await following.for_seconds(21)
+        assert following.evidence().problem is None
+        assert following.requests == 550, "ten a second since the share was in effect: nothing is lost"
+
+    run(story())
+
+
 @pytest.mark.parametrize("saved_at", [12, 47])
 def test_a_process_that_starts_anew_goes_on_where_the_status_says(saved_at: float) -> None:
     async def story() -> None:
