@@ -96,7 +96,7 @@ def test_a_release_with_errors_is_rolled_back_for_them(
     verdicts = checks(status)
     assert verdicts["request-success-rate"]["verdict"] == "fail"
     assert verdicts["request-duration"]["verdict"] != "fail"
-    assert float(verdicts["request-success-rate"]["canary"]["bad"]) == pytest.approx(100 * share, rel=0.9)
+    assert float(verdicts["request-success-rate"]["canary"]["bad"]) >= 40 * share, "percent, of few requests"
     assert seconds_on_traffic(status) <= 5 + scrapes
 
 
@@ -130,7 +130,6 @@ def test_a_release_that_its_service_does_not_reach_gets_no_share(rollouts: Rollo
         rollouts.await_trial(release)
         status = rollouts.await_phase("Failed", 240)
     assert load.summary().failed == 0, str(load.summary())
-    record_property("judged: no endpoints", stalled(status)["message"])
     assert stalled(status)["reason"] == "ProgressDeadlineExceeded"
     assert "endpoint" in stalled(status)["message"]
     assert status["step"] == 0, "it got no share at all"
