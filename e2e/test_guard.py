@@ -10,6 +10,7 @@ import pytest
 
 from e2e.installation import NAMESPACE as OPERATOR_NAMESPACE
 from e2e.installation import kill_operator, operator_log, scale_operator
+from e2e.lab.load import by_message
 from e2e.rollout import NAMESPACE, Rollouts
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(420)]
@@ -32,18 +33,29 @@ def test_a_push_is_held_while_the_operator_is_down_and_goes_on_when_it_is_back(r
     assert load.summary().failed == 0, str(load.summary())
 
 
-def test_a_killed_operator_goes_on_in_the_middle_of_a_step(rollouts: Rollouts) -> None:
-    rollouts.create(steps=[{"weight": 20, "for": "3s"}, {"weight": 50, "for": "12s"}])
+def test_a_killed_operator_goes_on_in_the_middle_of_a_step_and_no_request_is_lost_to_the_judge(
+    rollouts: Rollouts,
+) -> None:
+    steps = [{"weight": 20, "for": "3s", "maxFor": "20s"}, {"weight": 50, "for": "40s"}]
+    rollouts.create(steps=steps, analysis={"warmUp": "3s"})
     with rollouts.load() as load:
         rollouts.push(release := rollouts.good())
         rollouts.await_trial(release)
         rollouts.await_status(lambda s: s["canaryWeight"] == 50, 90, "the second step")
+        load.mark("second step")
         started = rollouts.status()["startedAt"]
         kill_and_await_successor(rollouts)
+        rollouts.await_phase("Promoting", 150)
+        load.mark("judged")
         status = rollouts.await_phase("Succeeded", 150)
     assert status["startedAt"] == started, "the rollout was begun anew"
     assert rollouts.serving_tags() == {release.tag}
     assert load.summary().failed == 0, str(load.summary())
+    judged = status["evidence"][-1]["checks"][0]["canary"]["requests"]
+    sent = sum(
+        by_message(one) == release.message for one in load.between(load.marks["second step"], load.marks["judged"])
+    )
+    assert abs(judged - sent) < 0.1 * sent, f"{sent} were answered by the canary, {judged} were judged"
 
 
 def kill_and_await_successor(rollouts: Rollouts) -> None:
