@@ -57,7 +57,8 @@ def seed(history: Sequence[Requests]) -> State:
     total, slower = sum(one.total[:, 1] for one in alone), sum(one.slower[:, 1] for one in alone)
     state = _watch(fresh(rollouts, bounds), first.bounds, np.asarray(total), np.asarray(slower))
     for one in alone:
-        state = _learn_dispersion(_learn_thresholds(state, one), one, np.ones(rollouts, dtype=bool))
+        state = _learn_thresholds(state, one)
+        state = _learn_dispersion(state, one, _beyond(state, one)[0], np.ones(rollouts, dtype=bool))
     return state
 
 
@@ -69,23 +70,26 @@ def update(state: State, scrape: Requests, *, share: Floats, settled: Bools, war
     `warm` (R,): canary's latency counts by now.
     """
     state = _learn_thresholds(state, scrape)
-    block = _block(state, scrape, warm)
+    slow, below = _beyond(state, scrape)
+    block = _block(state, scrape, slow, below, warm)
     pooled = _add(state.open, block)
     judged = choose(settled, pooled, block)
     ready: Bools = _enough(judged)
     state = _judge_outage(state, judged, ready)
     compared = choose(settled, judged, _at_largest_odds(judged, share))
     timed: Bools = np.asarray((judged.timed > 0).all(axis=-1))
-    state = _judge_errors(state, compared, ready)
-    state = _judge_latency(state, compared, ready & timed)
-    state = _prove_harmless(state, judged, settled & ready, settled & ready & timed)
+    errors_phi, latency_phi = error_dispersion(state), latency_dispersion(state)
+    state = _judge_errors(state, compared, errors_phi, ready)
+    state = _judge_latency(state, compared, latency_phi, ready & timed)
+    state = _prove_errors_harmless(state, judged, errors_phi, settled & ready)
+    state = _prove_latency_harmless(state, judged, latency_phi, settled & ready & timed)
     empty = fresh(len(settled), 0)
     state = replace(
         state,
         open=choose(np.logical_not(settled & ~ready), empty.open, pooled),
-        tally=_tally(state, scrape, settled, warm),
+        tally=_tally(state.tally, scrape, slow, settled, warm),
     )
-    return _learn_dispersion(state, scrape, settled)
+    return _learn_dispersion(state, scrape, slow, settled)
 
 
 def _at_largest_odds(block: Block, share: Floats) -> Block:
@@ -120,10 +124,17 @@ def _watch(state: State, bounds: Floats, requests: Floats, slower: Floats) -> St
     return replace(state, thresholds=thresholds, shift=shift)
 
 
-def _block(state: State, scrape: Requests, warm: Bools) -> Block:
+def _beyond(state: State, scrape: Requests) -> tuple[Floats, Floats]:
+    """Requests beyond each threshold, (R, A, T), and stable's beyond the bound below it, (R, T)."""
+    (canary, _), (stable, below) = (
+        latency.beyond(scrape.bounds, state.thresholds, scrape.total[:, arm], scrape.slower[:, arm]) for arm in (0, 1)
+    )
+    return np.stack((canary, stable), axis=1), below
+
+
+def _block(state: State, scrape: Requests, slow: Floats, below: Floats, warm: Bools) -> Block:
     counted = warm[:, None] & bool(scrape.bounds.size)
-    canary, _ = _beyond(state, scrape, 0)
-    stable, below = _beyond(state, scrape, 1)
+    canary, stable = _arms(slow)
     far = latency.even_part(scrape.bounds, state.thresholds, HARMLESS_FACTOR)
     return Block(
         requests=scrape.total,
@@ -132,10 +143,6 @@ def _block(state: State, scrape: Requests, warm: Bools) -> Block:
         slow=np.stack((canary, stable + state.shift * (below - stable)), axis=1) * counted[..., None],
         far=(stable + far * (below - stable)) * counted,
     )
-
-
-def _beyond(state: State, scrape: Requests, arm: int) -> tuple[Floats, Floats]:
-    return latency.beyond(scrape.bounds, state.thresholds, scrape.total[:, arm], scrape.slower[:, arm])
 
 
 def _add(a: Block, b: Block) -> Block:
@@ -157,21 +164,21 @@ def _judge_outage(state: State, block: Block, which: Bools) -> State:
     return replace(state, outage=choose(which, wealth, state.outage), outage_blocks=blocks)
 
 
-def _judge_errors(state: State, block: Block, which: Bools) -> State:
+def _judge_errors(state: State, block: Block, phi: Floats, which: Bools) -> State:
     x, slope = split_evidence(_arms(block.requests), _arms(block.bad), ERRORS.ratios, ERRORS.tolerated_ratio)
-    evidence = np.minimum((x + ERRORS.tolerated_excess * slope) / error_dispersion(state)[:, None], CAP)
+    evidence = np.minimum((x + ERRORS.tolerated_excess * slope) / phi[:, None], CAP)
     blocks = state.errors_blocks + which
     wealth = mixture.add(state.errors, blocks, evidence)
     return replace(state, errors=choose(which, wealth, state.errors), errors_blocks=blocks)
 
 
-def _judge_latency(state: State, block: Block, which: Bools) -> State:
+def _judge_latency(state: State, block: Block, phi: Floats, which: Bools) -> State:
     known = ~np.isnan(state.thresholds)
     which = which & known.any(axis=-1)
     if not which.any():
         return state
     x, slope = split_evidence(_timed(block), _arms(block.slow), LATENCY.ratios, LATENCY.tolerated_ratio)
-    evidence = np.minimum((x + LATENCY.tolerated_excess * slope) / latency_dispersion(state)[..., None], CAP)
+    evidence = np.minimum((x + LATENCY.tolerated_excess * slope) / phi[..., None], CAP)
     blocks = state.latency_blocks + which
     wealth = mixture.add(
         state.latency, np.broadcast_to(blocks[:, None], known.shape), np.where(known[..., None], evidence, 0.0)
@@ -179,17 +186,20 @@ def _judge_latency(state: State, block: Block, which: Bools) -> State:
     return replace(state, latency=choose(which, wealth, state.latency), latency_blocks=blocks)
 
 
-def _prove_harmless(state: State, block: Block, which: Bools, timed: Bools) -> State:
+def _prove_errors_harmless(state: State, block: Block, phi: Floats, which: Bools) -> State:
     x, slope = split_evidence(_arms(block.requests), _arms(block.bad), harmless.RATIOS, harmless.TOLERATED)
-    errors = state.harmless + np.stack((x, slope), axis=1) / error_dispersion(state)[:, None, None]
-    state = replace(state, harmless=choose(which, errors, state.harmless))
-    timed = timed & ~np.isnan(state.thresholds).all(axis=-1)
-    if not timed.any():
+    proof = state.harmless + np.stack((x, slope), axis=1) / phi[:, None, None]
+    return replace(state, harmless=choose(which, proof, state.harmless))
+
+
+def _prove_latency_harmless(state: State, block: Block, phi: Floats, which: Bools) -> State:
+    which = which & ~np.isnan(state.thresholds).all(axis=-1)
+    if not which.any():
         return state
     slow = (block.slow[:, 0], block.far)
     x, slope = split_evidence(_timed(block), slow, harmless.LATENCY_RATIOS, harmless.LATENCY_TOLERATED)
-    latency_proof = state.harmless_latency + np.stack((x, slope), axis=1) / latency_dispersion(state)[:, None, :, None]
-    return replace(state, harmless_latency=choose(timed, latency_proof, state.harmless_latency))
+    proof = state.harmless_latency + np.stack((x, slope), axis=1) / phi[:, None, :, None]
+    return replace(state, harmless_latency=choose(which, proof, state.harmless_latency))
 
 
 def _timed(block: Block) -> tuple[Floats, Floats]:
@@ -198,10 +208,8 @@ def _timed(block: Block) -> tuple[Floats, Floats]:
     return canary, stable
 
 
-def _tally(state: State, scrape: Requests, settled: Bools, warm: Bools) -> Tally:
+def _tally(old: Tally, scrape: Requests, slow: Floats, settled: Bools, warm: Bools) -> Tally:
     counted = (settled & warm)[:, None] & bool(scrape.bounds.size)
-    slow = np.stack([_beyond(state, scrape, arm)[0] for arm in (0, 1)], axis=1)
-    old = state.tally
     return Tally(
         requests=old.requests + scrape.total,
         bad=old.bad + scrape.bad,
@@ -211,9 +219,8 @@ def _tally(state: State, scrape: Requests, settled: Bools, warm: Bools) -> Tally
     )
 
 
-def _learn_dispersion(state: State, scrape: Requests, which: Bools) -> State:
+def _learn_dispersion(state: State, scrape: Requests, slow: Floats, which: Bools) -> State:
     """After the scrape was judged: what is used is always from before."""
-    slow = np.stack([_beyond(state, scrape, arm)[0] for arm in (0, 1)], axis=1)
     timed = np.broadcast_to(scrape.total[..., None], slow.shape)
     long = state.long + np.stack((np.ones_like(scrape.total), scrape.total, scrape.bad), axis=1)
     over = which & (long[:, 0, 0] >= LONG)
@@ -256,8 +263,6 @@ class Judgement:
     """(R,) log evidence that its latency does none; the weakest threshold. -inf where no threshold is known."""
     excess: Floats
     """(R,) with confidence 1 - harmless.BETA canary's error rate is below 1.1 times stable's + this."""
-    margin: Floats
-    """(R,) the excess that is tolerated before the next share."""
 
     @property
     def failed_errors(self) -> Bools:
@@ -274,7 +279,6 @@ class Judgement:
 
 def look(state: State, next_weight: Floats) -> Judgement:
     """All that is known now. `next_weight` (R,): the share (0 to 1] that the canary would get next."""
-    margin = harmless.margin(next_weight)
     known = ~np.isnan(state.thresholds)
     latency_wealth = mixture.log_evidence(
         state.latency, np.broadcast_to(state.latency_blocks[:, None], known.shape), LATENCY.weights
@@ -289,8 +293,7 @@ def look(state: State, next_weight: Floats) -> Judgement:
         outage=mixture.log_evidence(state.outage, state.outage_blocks, OUTAGE_WEIGHTS),
         latency=np.logaddexp.reduce(at_threshold, axis=-1) - np.log(thresholds),
         slowest=at_threshold.argmax(axis=-1),
-        harmless=harmless.log_harmless(state.harmless[:, 0], state.harmless[:, 1], margin),
+        harmless=harmless.log_harmless(state.harmless[:, 0], state.harmless[:, 1], harmless.margin(next_weight)),
         harmless_latency=np.where(known.any(axis=-1), weakest, -np.inf),
         excess=harmless.upper_bound(state.harmless[:, 0], state.harmless[:, 1]),
-        margin=margin,
     )

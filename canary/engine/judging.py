@@ -67,21 +67,25 @@ def learn(memories: Sequence[Memory], scrapes: Sequence[Sequence[Scrape]]) -> li
     """Take the new scrapes of each rollout, oldest first."""
     memories = list(memories)
     for position in range(max(map(len, scrapes), default=0)):
-        groups: dict[int, list[tuple[int, Scrape]]] = defaultdict(list)
+        groups: defaultdict[_Alike, list[tuple[int, Scrape]]] = defaultdict(list)
         for index, news in enumerate(scrapes):
-            if position < len(news):
-                _note(memories, index, news[position], groups)
-        for group in groups.values():
-            _judge(memories, group)
+            if position < len(news) and (alike := _note(memories, index, news[position])):
+                groups[alike].append((index, news[position]))
+        for (size, bounds), members in groups.items():
+            _judge(memories, members, size, bounds)
     return memories
 
 
-def _note(memories: list[Memory], index: int, scrape: Scrape, groups: dict[int, list[tuple[int, Scrape]]]) -> None:
-    """Put a scrape into the history, or with those that are judged together: as many bounds, one array."""
+_Alike = tuple[int, tuple[float, ...]]
+"""How many bounds the states have, and those of the scrape: what can be judged in one call. Nearly always all is."""
+
+
+def _note(memories: list[Memory], index: int, scrape: Scrape) -> _Alike | None:
+    """Put a scrape into the history, or say with which others it is judged."""
     memory = memories[index]
     if _is_history(memory.exposure, scrape):
         memories[index] = replace(memory, history=(*memory.history, scrape)[-HISTORY:])
-        return
+        return None
     state = memory.state
     if state is None:
         state = _seed(memory.history, scrape.bounds)
@@ -92,28 +96,22 @@ def _note(memories: list[Memory], index: int, scrape: Scrape, groups: dict[int, 
         oldest = scrape.end - memory.exposure.window.total_seconds()
         recent = (*(old for old in recent if old.end > oldest), scrape)
     memories[index] = replace(memory, state=state, recent=recent, history=())
-    groups[state.early.shape[1] - 1].append((index, scrape))
+    return state.early.shape[1] - 1, scrape.bounds
 
 
-def _judge(memories: list[Memory], group: list[tuple[int, Scrape]]) -> None:
-    """One call of the judge for each set of bounds; nearly always there is one."""
-    by_bounds: dict[tuple[float, ...], list[tuple[int, Scrape]]] = defaultdict(list)
-    for index, scrape in group:
-        by_bounds[scrape.bounds].append((index, scrape))
-    for bounds, members in by_bounds.items():
-        states = [state for index, _ in members if (state := memories[index].state) is not None]
-        size = states[0].early.shape[1] - 1
-        exposures = [memories[index].exposure for index, _ in members]
-        updated = update(
-            concatenate(states),
-            _requests([scrape for _, scrape in members], bounds if len(bounds) == size else (), size),
-            # at weight 0 nothing is known of the odds: as at 1, such a scrape compares nothing
-            share=np.array([exposure.weight / 100 or 1.0 for exposure in exposures]),
-            settled=np.array([_is_settled(e, s) for e, (_, s) in zip(exposures, members, strict=True)]),
-            warm=np.array([_is_warm(e, s) for e, (_, s) in zip(exposures, members, strict=True)]),
-        )
-        for row, (index, _) in enumerate(members):
-            memories[index] = replace(memories[index], state=take(updated, slice(row, row + 1)))
+def _judge(memories: list[Memory], members: list[tuple[int, Scrape]], size: int, bounds: tuple[float, ...]) -> None:
+    """One call of the judge for rollouts whose states and scrapes are alike."""
+    exposures = [memories[index].exposure for index, _ in members]
+    updated = update(
+        concatenate([state for index, _ in members if (state := memories[index].state) is not None]),
+        _requests([scrape for _, scrape in members], bounds if len(bounds) == size else (), size),
+        # at weight 0 nothing is known of the odds: as at 1, such a scrape compares nothing
+        share=np.array([exposure.weight / 100 or 1.0 for exposure in exposures]),
+        settled=np.array([_is_settled(e, s) for e, (_, s) in zip(exposures, members, strict=True)]),
+        warm=np.array([_is_warm(e, s) for e, (_, s) in zip(exposures, members, strict=True)]),
+    )
+    for row, (index, _) in enumerate(members):
+        memories[index] = replace(memories[index], state=take(updated, slice(row, row + 1)))
 
 
 def _seed(history: Sequence[Scrape], bounds: tuple[float, ...]) -> State:

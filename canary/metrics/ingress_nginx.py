@@ -103,7 +103,7 @@ def promql(ingresses: Collection[str], names: LabelNames) -> str:
     source = (names.pod, *_SCRAPED_BY)
     arm = [names.namespace, names.ingress, names.service, names.canary]
     arm += [_RENAMED.format(names.namespace), _RENAMED.format(names.service)]
-    selector = f'{{{names.ingress}=~"{_alternatives(ingresses)}"}}'
+    selector = _selector(ingresses, names)
     # `timestamp` gives the time of the scrape only of a bare selector, so `or` stands outside of it
     return " or ".join(
         (
@@ -117,7 +117,7 @@ def promql(ingresses: Collection[str], names: LabelNames) -> str:
 
 def density_promql(ingresses: Collection[str], names: LabelNames) -> str:
     """How many scrapes the busiest controller pod had within DENSITY_SECONDS: one number."""
-    selector = f'{{{names.ingress}=~"{_alternatives(ingresses)}"}}'
+    selector = _selector(ingresses, names)
     span = f"[{DENSITY_SECONDS}s]"
     return f"max(count_over_time({_ALWAYS_THERE}{span}) or count_over_time({_REQUESTS}{selector}{span}))"
 
@@ -217,6 +217,10 @@ def _bound(text: str) -> float:
 
 def _by(aggregation: str, *labels: str) -> str:
     return f"{aggregation} by ({', '.join(dict.fromkeys(labels))})"
+
+
+def _selector(ingresses: Collection[str], names: LabelNames) -> str:
+    return f'{{{names.ingress}=~"{_alternatives(ingresses)}"}}'
 
 
 def _alternatives(names: Collection[str]) -> str:

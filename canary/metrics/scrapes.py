@@ -94,10 +94,6 @@ class _Rollout:
     def cursor(self) -> Cursor:
         return self.start if self.pods is None else {name: pod.at for name, pod in self.pods.items()}
 
-    @property
-    def ingresses(self) -> set[str]:
-        return {backend.ingress for backend in self.arms.backends}
-
     def since(self, now: float) -> float:
         """Where its past begins."""
         return min(self.start.values(), default=now - HISTORY_SECONDS)
@@ -221,7 +217,7 @@ class Scrapes(Generic[Key]):
             return ProviderError(str(refused))
 
     def _promql(self, rollouts: Iterable[_Rollout]) -> str:
-        return ingress_nginx.promql({name for rollout in rollouts for name in rollout.ingresses}, self._labels)
+        return ingress_nginx.promql(_ingresses(rollouts), self._labels)
 
     async def _catch_up(
         self, keys: list[Key], rollouts: Mapping[Key, _Rollout], reading: Reading
@@ -252,8 +248,7 @@ class Scrapes(Generic[Key]):
 
     async def _scrape_by_scrape_seconds(self, rollouts: Iterable[_Rollout]) -> float:
         """At most the scrape period, which Prometheus is asked for: this process may have just begun."""
-        names = {name for rollout in rollouts for name in rollout.ingresses}
-        answer = await self._provider.vector(ingress_nginx.density_promql(names, self._labels))
+        answer = await self._provider.vector(ingress_nginx.density_promql(_ingresses(rollouts), self._labels))
         scrapes = max((value for _, value in answer.series), default=0.0) if isinstance(answer, Vector) else 0.0
         return min(STEP_PERIODS * ingress_nginx.DENSITY_SECONDS / max(scrapes, 1.0), STEP_SECONDS)
 
@@ -280,3 +275,7 @@ class Scrapes(Generic[Key]):
             return _Past(baselines, ingress_nginx.readings(answer, self._labels))
         except AnswerRefused as refused:
             return ProviderError(str(refused))
+
+
+def _ingresses(rollouts: Iterable[_Rollout]) -> set[str]:
+    return {backend.ingress for rollout in rollouts for backend in rollout.arms.backends}

@@ -21,7 +21,6 @@ def judgement(errors: float = 0.0, outage: float = 0.0, latency: float = 0.0, pr
         harmless=proof * ONE,
         harmless_latency=proof * ONE,
         excess=ONE,
-        margin=ONE,
     )
 
 
