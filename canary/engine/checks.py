@@ -17,26 +17,31 @@ def spec_is_valid(world: World) -> Finding | None:
 
 
 def target_is_ours(world: World) -> Finding | None:
-    """No older Canary has the same target: two would lift each other's holds."""
-    if world.rival is None:
-        return None
-    return Finding(reasons.TARGET_IN_USE, f"spec.targets[0].name: Canary {world.rival} has this target already")
+    """No older Canary has one of the targets: two would lift each other's holds."""
+    return world.rival
 
 
-def target_exists(world: World) -> Finding | None:
-    """There is a Deployment of the name."""
-    if isinstance(world.spec, Finding) or (world.target and not world.target.deleting):
-        return None
-    name = world.spec.target.name
-    return Finding(
-        reasons.TARGET_NOT_FOUND,
-        f"spec.targets[0].name: there is no Deployment {name!r} in namespace {world.canary.namespace!r}",
-    )
+def targets_exist(world: World) -> Finding | None:
+    """There is a Deployment of each name."""
+    for member in world.members:
+        if not member.exists:
+            text = f"there is no Deployment {member.name!r} in namespace {world.canary.namespace!r}"
+            return Finding(reasons.TARGET_NOT_FOUND, f"{member.target.path}.name: {text}")
+    return None
 
 
 def traffic_is_found(world: World) -> Finding | None:
-    """The Services and routes of the target are known and can be split."""
-    return world.traffic if isinstance(world.traffic, Finding) else None
+    """The Services and routes of the targets are known and can be split; of one at the least."""
+    findings = [member.traffic for member in world.members if isinstance(member.traffic, Finding)]
+    serious = [member.traffic for member in world.members if not member.routed and not member.rides_along]
+    if serious or len(findings) == len(world.members):
+        return next((finding for finding in (*serious, *findings) if isinstance(finding, Finding)), None)
+    return None
+
+
+def webhooks_may_be_called(world: World) -> Finding | None:
+    """The operator may call each webhook's host."""
+    return world.webhooks
 
 
 def metrics_are_known(world: World) -> Finding | None:
@@ -52,8 +57,9 @@ def action_is_allowed(world: World) -> Finding | None:
 CHAIN: tuple[Callable[[World], Finding | None], ...] = (
     spec_is_valid,
     target_is_ours,
-    target_exists,
+    targets_exist,
     traffic_is_found,
     metrics_are_known,
+    webhooks_may_be_called,
     action_is_allowed,
 )

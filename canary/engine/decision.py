@@ -6,9 +6,12 @@ from typing import TypeAlias
 
 from canary.engine.world import Finding, ObjectRef
 from canary.model.evidence import Exposure
+from canary.model.freeze import Alert
+from canary.model.share import Share
 from canary.model.spec import Metric
 from canary.model.status import Status
 from canary.model.template import Json
+from canary.model.webhook import Call
 
 
 @dataclass(frozen=True)
@@ -20,31 +23,44 @@ class SetFinalizer:
 
 @dataclass(frozen=True)
 class Guard:
-    """Label the target, so that the policy holds its templates and the watch sees it."""
+    """Label a target, so that the policy holds its templates and the watch sees it."""
+
+    target: str
 
 
 @dataclass(frozen=True)
 class Unguard:
-    """Give the target back: neither label nor pause, if it is still at this resourceVersion."""
+    """Give a target back: neither label nor pause, if it is still at this resourceVersion."""
 
+    target: str
     resource_version: str
 
 
 @dataclass(frozen=True)
 class LiftPause:
-    """Let the held template of the target roll out, if the target is still at this resourceVersion."""
+    """Let the held template of a target roll out, if the target is still at this resourceVersion."""
 
+    target: str
     resource_version: str
 
 
 @dataclass(frozen=True)
 class MarkVerdict:
-    """Set the condition Stalled in the status of the target, or take it away.
+    """Set the condition Stalled in the status of a target, or take it away.
 
     Flux waits for a Deployment that is paused; kstatus calls one with this condition failed, at once.
     """
 
+    target: str
     failure: Finding | None
+
+
+@dataclass(frozen=True)
+class HoldFloor:
+    """Keep the HPA of a target from shrinking it, or let it again; if the HPA is still as it was seen."""
+
+    autoscaler: str
+    held: bool
 
 
 @dataclass(frozen=True)
@@ -59,10 +75,10 @@ class Apply:
 
 
 @dataclass(frozen=True)
-class SetWeight:
-    """Make every canary route carry this share, in percent. The only action that moves traffic."""
+class SetShare:
+    """Make every canary route carry this share. The only action that moves traffic."""
 
-    weight: int
+    share: Share
 
 
 @dataclass(frozen=True)
@@ -72,7 +88,7 @@ class Delete:
     ref: ObjectRef
 
 
-Action: TypeAlias = SetFinalizer | Guard | Unguard | LiftPause | MarkVerdict | Apply | SetWeight | Delete
+Action: TypeAlias = SetFinalizer | Guard | Unguard | LiftPause | MarkVerdict | HoldFloor | Apply | SetShare | Delete
 
 
 @dataclass(frozen=True)
@@ -88,10 +104,12 @@ class Event:
 class Decision:
     """What to do: write `status` first if it differs, then the actions in order, then look again `after` that long.
 
-    `after` None means: nothing to do until something is observed to change.
+    `why` says it in a sentence; where it is news, the conditions and an event say the same. `after` None means: nothing
+    to do until something is observed to change.
     """
 
     status: Status
+    why: Finding
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
     after: timedelta | None = None
@@ -108,7 +126,9 @@ def told(why: Finding, *, warning: bool = False) -> Event:
 
 @dataclass(frozen=True)
 class AskReplicaSets:
-    """Read the ReplicaSets of the target, then plan again."""
+    """Read the ReplicaSets of these targets, then plan again."""
+
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -125,5 +145,19 @@ class AskEvidence:
     exposure: Exposure
 
 
-Question: TypeAlias = AskReplicaSets | AskSamples | AskEvidence
+@dataclass(frozen=True)
+class AskWebhooks:
+    """Say what these webhooks answered, and call those that have not; then plan again without waiting for them."""
+
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True)
+class AskAlerts:
+    """Ask how many instances of these alerts fire, then plan again."""
+
+    alerts: tuple[Alert, ...]
+
+
+Question: TypeAlias = AskReplicaSets | AskSamples | AskEvidence | AskWebhooks | AskAlerts
 Answer: TypeAlias = Decision | Question

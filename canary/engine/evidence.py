@@ -26,7 +26,7 @@ _UNITS = {True: " %", False: " ms"}
 
 
 def compare(
-    metrics: tuple[Metric, ...], evidence: Evidence, next_weight: int, *, waited: float | None, min_requests: int
+    metrics: tuple[Metric, ...], evidence: Evidence, next_weight: float, *, waited: float | None, min_requests: int
 ) -> tuple[Check, ...]:
     """A check for each metric that compares canary with stable.
 
@@ -65,7 +65,7 @@ def judge_samples(metrics: tuple[Metric, ...], samples: Mapping[str, Sample]) ->
     return tuple(_check(metric, samples[metric.name]) for metric in metrics if metric.name in samples)
 
 
-def share_text(evidence: Evidence, weight: int) -> str | None:
+def share_text(evidence: Evidence, weight: float) -> str | None:
     """What the canary gets in the place of its weight; None where that is in effect, or not known.
 
     The last scrapes count, or all of the step where they have too few requests to tell.
@@ -80,7 +80,7 @@ def share_text(evidence: Evidence, weight: int) -> str | None:
     if is_effective(canary, total - canary, weight):
         return None
     share = 100 * canary / total
-    return f"the canary got {canary:,.0f} of {total:,.0f} requests, {share:.2g} % in the place of {weight} %"
+    return f"the canary got {canary:,.0f} of {total:,.0f} requests, {share:.2g} % in the place of {weight:g} %"
 
 
 def _pair(array: np.ndarray) -> tuple[float, float]:

@@ -1,9 +1,10 @@
 """The phases of a rollout as a table.
 
-A Canary rests in Initialized, Succeeded or Failed. When the guard holds a new template of its target, the rollout
-is Progressing through the steps; the evidence then makes it Promoting or Failed. Promoting cannot fail: from the
-moment the pause is lifted the judged template is stable, and a rolling update that gets stuck holds where it is.
-A newer template begins anew from anywhere. Suspended remembers the phase it interrupted.
+A Canary rests in Initialized, Succeeded or Failed. When the guard holds a new template of a target, the rollout is
+Progressing through the steps, and Waiting where a gate keeps it from the next one; the evidence then makes it Promoting
+or Failed. Promoting cannot fail: from the moment the pause is lifted the judged template is stable, and a rolling
+update that gets stuck holds where it is. A newer template begins anew from anywhere. Suspended remembers the phase it
+interrupted.
 
 Every change of phase goes through `move`; one that the table does not know raises and changes nothing.
 """
@@ -30,7 +31,13 @@ class Move(StrEnum):
     FINISH = "finish"
     """Stable runs the judged template and the canary is gone."""
     LOSE = "lose"
-    """The target is no longer held: there is nothing on trial any more."""
+    """A target is no longer held: what was on trial is so no more."""
+    WAIT = "wait"
+    """A gate is closed."""
+    GO_ON = "go on"
+    """It waits at no gate any more."""
+    RETRY = "retry"
+    """A human wants the template that failed tried again."""
 
 
 TRANSITIONS: Mapping[tuple[Phase | None, Move], Phase] = {
@@ -40,8 +47,6 @@ TRANSITIONS: Mapping[tuple[Phase | None, Move], Phase] = {
     (Phase.FAILED, Move.HOLD): Phase.PROGRESSING,
     (Phase.PROGRESSING, Move.HOLD): Phase.PROGRESSING,
     (Phase.PROMOTING, Move.HOLD): Phase.PROGRESSING,
-    (Phase.INITIALIZED, Move.REVERT): Phase.INITIALIZED,
-    (Phase.SUCCEEDED, Move.REVERT): Phase.SUCCEEDED,
     (Phase.FAILED, Move.REVERT): Phase.INITIALIZED,
     (Phase.PROGRESSING, Move.REVERT): Phase.INITIALIZED,
     (Phase.PROMOTING, Move.REVERT): Phase.INITIALIZED,
@@ -51,6 +56,14 @@ TRANSITIONS: Mapping[tuple[Phase | None, Move], Phase] = {
     (Phase.PROGRESSING, Move.LOSE): Phase.INITIALIZED,
     (Phase.PROMOTING, Move.LOSE): Phase.INITIALIZED,
     (Phase.FAILED, Move.LOSE): Phase.INITIALIZED,
+    (Phase.PROGRESSING, Move.WAIT): Phase.WAITING,
+    (Phase.WAITING, Move.GO_ON): Phase.PROGRESSING,
+    (Phase.WAITING, Move.HOLD): Phase.PROGRESSING,
+    (Phase.WAITING, Move.REVERT): Phase.INITIALIZED,
+    (Phase.WAITING, Move.PROMOTE): Phase.PROMOTING,
+    (Phase.WAITING, Move.FAIL): Phase.FAILED,
+    (Phase.WAITING, Move.LOSE): Phase.INITIALIZED,
+    (Phase.FAILED, Move.RETRY): Phase.PROGRESSING,
 }
 
 RESTING = frozenset({Phase.INITIALIZED, Phase.SUCCEEDED, Phase.FAILED})

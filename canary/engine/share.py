@@ -12,7 +12,7 @@ FACTOR = 1.5
 """A share within this factor of the weight is in effect, whatever chance says: sessions may stick to one side."""
 
 
-def is_effective(canary: float, stable: float, weight: int) -> bool:
+def is_effective(canary: float, stable: float, weight: float) -> bool:
     """Whether so many requests of both are in keeping with the weight, in percent; True while too few to tell."""
     total, asked = canary + stable, _asked(weight)
     share = canary / total if total else asked
@@ -21,12 +21,12 @@ def is_effective(canary: float, stable: float, weight: int) -> bool:
     return total * _divergence(share, asked) < NATS
 
 
-def can_tell(requests: float, weight: int) -> bool:
+def can_tell(requests: float, weight: float) -> bool:
     """Whether so many requests would show a canary that gets none of them."""
     return requests * _divergence(0.0, _asked(weight)) >= NATS
 
 
-def _asked(weight: int) -> float:
+def _asked(weight: float) -> float:
     return min(weight / 100, 0.99)
 
 

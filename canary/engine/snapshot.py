@@ -14,7 +14,7 @@ _OWN_SPEC = ("replicas", "selector", "template", "paused")
 _PORT_FIELDS = ("name", "protocol", "port", "targetPort", "appProtocol")
 
 
-def canary_replicas(weight: int, stable_replicas: int) -> int:
+def canary_replicas(weight: float, stable_replicas: int) -> int:
     """Pods that a share of `weight` percent needs when all of it is served by `stable_replicas`; at least one."""
     return max(1, math.ceil(weight * stable_replicas / 100))
 
@@ -34,8 +34,8 @@ def canary_template(target: Workload, canary: Identity, selector_keys: frozenset
     )
     labels = _renamed(metadata.get("labels") or {}, _distinct_keys(own, selector_keys))
     metadata["labels"] = {**_kept(labels), names.CANARY_LABEL: canary.name}
-    if metadata.get("annotations"):
-        metadata["annotations"] = _kept(metadata["annotations"])
+    annotations = _kept(metadata.get("annotations") or {})
+    metadata["annotations"] = {**annotations, names.TEMPLATE_ANNOTATION: target.template_hash}
     return template
 
 

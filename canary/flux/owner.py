@@ -1,7 +1,7 @@
 """The Flux object that applies a target, and the revision it is applying."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from canary.engine.world import Owner
 from canary.kube.cache import Cache
@@ -29,6 +29,24 @@ def owner_of(target: Workload, cache: Cache) -> Owner | None:
     if known is None:
         return Owner(KUSTOMIZATION, namespace, name, "")
     return Owner(KUSTOMIZATION, namespace, name, attempted_revision(known), awaits_health(known))
+
+
+def release_of(targets: Sequence[Workload], cache: Cache, namespace: str) -> list[str]:
+    """The Deployments of a namespace that the Flux objects of these targets apply, by their inventories."""
+    names_found = {
+        name
+        for target in targets
+        if (owner := owner_of(target, cache)) and (known := cache.get(owner.kind, owner.namespace, owner.name))
+        for name in _inventory(known, namespace)
+    }
+    return sorted(names_found)
+
+
+def _inventory(owner: Json, namespace: str) -> list[str]:
+    """Entries are `<namespace>_<name>_<group>_<kind>`."""
+    entries = ((owner.get("status") or {}).get("inventory") or {}).get("entries") or ()
+    parts = (str(entry["id"]).split("_") for entry in entries)
+    return [part[1] for part in parts if len(part) == 4 and (part[0], *part[2:]) == (namespace, "apps", "Deployment")]
 
 
 def attempted_revision(kustomization: Json) -> str:

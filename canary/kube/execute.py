@@ -10,6 +10,7 @@ from canary.engine.decision import (
     Delete,
     Event,
     Guard,
+    HoldFloor,
     LiftPause,
     MarkVerdict,
     SetFinalizer,
@@ -18,7 +19,7 @@ from canary.engine.decision import (
 from canary.engine.world import Finding, Identity
 from canary.kube.cache import Cache
 from canary.kube.client import Client, Conflict, Refused
-from canary.kube.resources import CANARIES, DEPLOYMENTS, EVENTS, OURS
+from canary.kube.resources import CANARIES, DEPLOYMENTS, EVENTS, HORIZONTAL_POD_AUTOSCALERS, OURS
 from canary.model import names
 from canary.model.duration import format_time
 from canary.model.template import Json
@@ -37,8 +38,8 @@ class Executor:
         self._cache = cache
         self._instance = instance
 
-    async def do(self, action: Action, canary: Identity, target: Workload | None) -> None:
-        """One action that moves no traffic. Raises ApiError."""
+    async def do(self, action: Action, canary: Identity, targets: Mapping[str, Workload]) -> None:
+        """One action that moves no traffic; `targets` are the user's Deployments by name. Raises ApiError."""
         match action:
             case SetFinalizer(present):
                 finalizers = [names.FINALIZER] if present else []
@@ -53,10 +54,12 @@ class Executor:
                 await self._client.delete(OURS[ref.kind], canary.namespace, ref.name)
                 if known := self._cache.get(ref.kind, canary.namespace, ref.name):
                     self._cache.drop(ref.kind, known)
-            case Guard() | Unguard() | LiftPause() | MarkVerdict() if target is not None:
-                await self._touch(action, canary, target)
+            case HoldFloor(autoscaler, held):
+                await self._hold_floor(canary, autoscaler, held=held)
+            case Guard() | Unguard() | LiftPause() | MarkVerdict():
+                await self._touch(action, canary, targets[action.target])
             case _:
-                raise TypeError(f"{action} is not for the executor, or has no target")
+                raise TypeError(f"{action} is not for the executor")
 
     async def _touch(
         self, action: Guard | Unguard | LiftPause | MarkVerdict, canary: Identity, target: Workload
@@ -65,11 +68,11 @@ class Executor:
             case Guard():
                 labels = {names.GUARD_LABEL: canary.name}
                 await self._apply_metadata("Deployment", canary.namespace, target.name, target.uid, labels=labels)
-            case Unguard(version):
+            case Unguard(_, version):
                 await self._unpause(canary.namespace, target.name, version, {"labels": {names.GUARD_LABEL: None}})
-            case LiftPause(version):
+            case LiftPause(_, version):
                 await self._unpause(canary.namespace, target.name, version, {})
-            case MarkVerdict(failure):
+            case MarkVerdict(_, failure):
                 body = _verdict(target, failure)
                 answer = await self._client.patch(DEPLOYMENTS, canary.namespace, target.name, body, "status")
                 self._cache.put("Deployment", answer)
@@ -105,6 +108,18 @@ class Executor:
         else:
             self._cache.drop("Deployment", answer)
 
+    async def _hold_floor(self, canary: Identity, name: str, *, held: bool) -> None:
+        """Apply our fields of an HPA, or none of them.
+
+        On condition of its resourceVersion: what its owner chose meanwhile is not taken over, and one that vanished is
+        not made again. Raises Conflict then. Nothing is done where none is known.
+        """
+        known = self._cache.get("HorizontalPodAutoscaler", canary.namespace, name)
+        if known is not None:
+            body = _floor(known, canary.name if held else None)
+            answer = await self._client.apply(HORIZONTAL_POD_AUTOSCALERS, canary.namespace, body, force=True)
+            self._cache.put("HorizontalPodAutoscaler", answer)
+
     async def _apply_metadata(self, kind: str, namespace: str, name: str, uid: str, **metadata: object) -> Json:
         """Apply metadata to an object that exists: the uid keeps a vanished one from being made again."""
         resource, api_version = (CANARIES, names.API_VERSION) if kind == "Canary" else (DEPLOYMENTS, "apps/v1")
@@ -125,6 +140,23 @@ def _verdict(target: Workload, failure: Finding | None) -> Json:
     ours = {"type": names.VERDICT_CONDITION, "status": "True"}
     marks = [{**ours, "reason": failure.reason, "message": failure.message}] if failure else []
     return {"metadata": {"resourceVersion": target.resource_version}, "status": {"conditions": [*others, *marks]}}
+
+
+def _floor(known: Json, canary: str | None) -> Json:
+    """What we apply of an HPA: that it does not shrink, and for which Canary; or nothing."""
+    metadata = {key: known["metadata"][key] for key in ("name", "namespace", "uid", "resourceVersion")}
+    body: Json = {
+        "apiVersion": HORIZONTAL_POD_AUTOSCALERS.api_version,
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": metadata,
+    }
+    if canary is None:
+        return body
+    return {
+        **body,
+        "metadata": {**metadata, "labels": {names.FLOOR_LABEL: canary}},
+        "spec": {"behavior": {"scaleDown": {"selectPolicy": "Disabled"}}},
+    }
 
 
 def _event(canary: Identity, event: Event, instance: str, now: datetime) -> Json:

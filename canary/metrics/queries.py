@@ -28,12 +28,14 @@ class _Unusable(Exception):
         self.finding = Finding(reason, message)
 
 
-def queries(canary: Identity, spec: CanarySpec, traffic: Traffic, find: FindTemplate) -> Mapping[str, str] | Finding:
+def queries(
+    canary: Identity, spec: CanarySpec, target: str, traffic: Traffic, find: FindTemplate
+) -> Mapping[str, str] | Finding:
     """The PromQL of each metric that has a query or a template, by the metric's name; or the first thing wrong."""
     found = {}
     for index, metric in enumerate(spec.analysis.metrics):
         path = f"spec.analysis.metrics[{index}]"
-        values = _builtin(canary, spec, metric, traffic)
+        values = _builtin(canary, target, metric, traffic)
         try:
             if metric.template_ref is not None:
                 template = _template(f"{path}.templateRef", metric.template_ref, canary.namespace, find)
@@ -45,13 +47,13 @@ def queries(canary: Identity, spec: CanarySpec, traffic: Traffic, find: FindTemp
     return found
 
 
-def _builtin(canary: Identity, spec: CanarySpec, metric: Metric, traffic: Traffic) -> dict[str, Value]:
+def _builtin(canary: Identity, target: str, metric: Metric, traffic: Traffic) -> dict[str, Value]:
     backend = traffic.backends[0]
     texts = {
         "namespace": canary.namespace,
         "canary": canary.name,
-        "target": spec.target.name,
-        "canaryTarget": names.canary_name(spec.target.name),
+        "target": target,
+        "canaryTarget": names.canary_name(target),
         "ingress": backend.ingress,
         "service": backend.service,
         "canaryService": backend.canary_service,

@@ -93,7 +93,7 @@ def _written(place: Placeholder, values: Mapping[str, Value]) -> str:
         raise QueryError(f"{what} is unknown; the variables are {', '.join(sorted(values))}")
     if place.quote:
         text = re.escape(value.text) if place.pattern else value.text
-        return _raw(text, what) if place.quote == "`" else _escaped(text, place.quote)
+        return _raw(text, what) if place.quote == "`" else escaped(text, place.quote)
     if value.type is VariableType.STRING:
         raise QueryError(f"{what} is a string, which can stand only between quotes")
     return f"({value.text})" if value.text.startswith("-") else value.text
@@ -106,7 +106,8 @@ def _raw(text: str, what: str) -> str:
     return text
 
 
-def _escaped(text: str, quote: str) -> str:
+def escaped(text: str, quote: str = '"') -> str:
+    """A text as it must be written between these quotes."""
     return "".join(_escape(char, quote) for char in text)
 
 

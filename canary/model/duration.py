@@ -3,8 +3,8 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-_PART = re.compile(r"(\d+)(ms|s|m|h)")
-_WHOLE = re.compile(r"(\d+(ms|s|m|h))+")
+_PART = re.compile(r"([0-9]+)(ms|s|m|h)")
+_WHOLE = re.compile(r"([0-9]+(ms|s|m|h))+")
 _UNITS = {
     "ms": timedelta(milliseconds=1),
     "s": timedelta(seconds=1),

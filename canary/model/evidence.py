@@ -30,8 +30,8 @@ class Exposure:
     """Names the rollout: another one begins with no memory."""
     arms: Arms
     step: int
-    weight: int
-    """In percent."""
+    weight: float
+    """In percent; 0 where nobody knows which share of the requests the canary gets."""
     exposed_at: datetime | None
     """When the canary first got traffic; what was counted before is stable's history."""
     in_effect_at: datetime | None

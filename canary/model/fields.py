@@ -33,7 +33,7 @@ def get(item: Json, path: str, key: str, kind: type | tuple[type, ...], default:
     return value
 
 
-def required(item: Json, path: str, key: str, kind: type[_T]) -> _T:
+def required(item: Json, path: str, key: str, kind: type[_T] | tuple[type[_T], ...]) -> _T:
     """The value of a field that must be there."""
     if item.get(key) is None:
         raise SpecError(f"{path}.{key}", "is required")
@@ -65,11 +65,11 @@ def choice(item: Json, path: str, key: str, default: _Choice) -> _Choice:
         raise SpecError(f"{path}.{key}", f"must be one of {', '.join(kind)}, is {value!r}") from None
 
 
-def integer(item: Json, path: str, key: str, default: int, most: int) -> int:
-    """A whole number from 1 to `most`."""
+def integer(item: Json, path: str, key: str, default: int, most: int, *, least: int = 1) -> int:
+    """A whole number from `least` to `most`."""
     value: int = get(item, path, key, int, default)
-    if not 1 <= value <= most:
-        raise SpecError(f"{path}.{key}", f"must be from 1 to {most}, is {value}")
+    if not least <= value <= most:
+        raise SpecError(f"{path}.{key}", f"must be from {least} to {most}, is {value}")
     return value
 
 

@@ -18,6 +18,12 @@ GUARD_LABEL = f"{GROUP}/guard"
 CANARY_LABEL = f"{GROUP}/canary"
 """On the Service, Ingress and pods that exist for a rollout: the Canary they belong to. EndpointSlices inherit it."""
 
+TEMPLATE_ANNOTATION = f"{GROUP}/template"
+"""On the pods of a canary: hash of the held template that they were made from."""
+
+FLOOR_LABEL = f"{GROUP}/floor"
+"""On an HPA: it must not shrink its Deployment during the rollout of the Canary of this name."""
+
 WEIGHT_SINCE = f"{GROUP}/weight-since"
 """On a canary route: when its present weight was written, RFC 3339. Observed, so that no restart forgets it."""
 
@@ -34,6 +40,9 @@ GUARD_POLICY = "fluxcanary-guard"
 GUARD_SELECTOR = f"{PART_OF_LABEL}={MANAGED_BY}"
 """By this the policy and its binding are watched."""
 
+NO_HELM_RELEASE = "owner!=helm"
+"""Where Helm keeps its releases, up to a megabyte in each: no pod reads those, and no watch of ours has to."""
+
 FLUX_KUSTOMIZE_NAME = "kustomize.toolkit.fluxcd.io/name"
 FLUX_KUSTOMIZE_NAMESPACE = "kustomize.toolkit.fluxcd.io/namespace"
 FLUX_RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
@@ -44,6 +53,11 @@ _FOREIGN_OWNERS = (".toolkit.fluxcd.io/", "meta.helm.sh/")
 NGINX_ANNOTATION = "nginx.ingress.kubernetes.io/"
 NGINX_CANARY = f"{NGINX_ANNOTATION}canary"
 NGINX_CANARY_WEIGHT = f"{NGINX_ANNOTATION}canary-weight"
+NGINX_CANARY_WEIGHT_TOTAL = f"{NGINX_ANNOTATION}canary-weight-total"
+NGINX_CANARY_BY_HEADER = f"{NGINX_ANNOTATION}canary-by-header"
+NGINX_CANARY_BY_HEADER_VALUE = f"{NGINX_ANNOTATION}canary-by-header-value"
+NGINX_CANARY_BY_HEADER_PATTERN = f"{NGINX_ANNOTATION}canary-by-header-pattern"
+NGINX_CANARY_BY_COOKIE = f"{NGINX_ANNOTATION}canary-by-cookie"
 LEGACY_INGRESS_CLASS = "kubernetes.io/ingress.class"
 
 POD_TEMPLATE_HASH = "pod-template-hash"

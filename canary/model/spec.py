@@ -4,10 +4,14 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from itertools import pairwise
+from typing import TypeVar
 
 from canary.model.duration import format_duration
 from canary.model.fields import SpecError, choice, duration, get, integer, items, required, texts
+from canary.model.freeze import NEVER, Freeze, parse_freeze
+from canary.model.share import Share, parse_matches, parse_weight
 from canary.model.template import Json
+from canary.model.webhook import HookType, Webhook, parse_webhook
 
 REQUEST_SUCCESS_RATE = "request-success-rate"
 REQUEST_DURATION = "request-duration"
@@ -22,6 +26,34 @@ DEFAULT_WARM_UP = timedelta(seconds=30)
 DEFAULT_MIN_REQUESTS = 10
 DEFAULT_ERROR_LIMIT = timedelta(minutes=5)
 DEFAULT_PROGRESS_DEADLINE = timedelta(seconds=600)
+DEFAULT_KNOWN_GOOD = 3
+MOST_KNOWN_GOOD = 20
+MOST_NAMED = 20
+"""Targets, metrics, webhooks."""
+MOST_STEPS = 50
+
+_Named = TypeVar("_Named", "Target", "Metric", Webhook)
+
+BAKE_WEIGHT = 95
+"""Percent: all but what stable needs to be compared with while a canary bakes."""
+RESTARTED = "/metadata/annotations/kubectl.kubernetes.io~1restartedAt"
+"""What `kubectl rollout restart` changes in a template."""
+
+
+class Gate(StrEnum):
+    """What a step waits for at its end, besides the evidence."""
+
+    NONE = "none"
+    MANUAL = "manual"
+
+
+class Scope(StrEnum):
+    """Which Deployments are one release."""
+
+    TARGETS = "Targets"
+    """Those that are named."""
+    RELEASE = "Release"
+    """Those, and all that the same Flux objects apply in the Canary's namespace."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +62,29 @@ class Target:
 
     name: str
     ingresses: tuple[str, ...] = ()
+    path: str = "spec.targets[0]"
+    """Where it is written, for messages."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A share of the traffic, in percent. `hold` (written `for`) is never above `max_hold` (`maxFor`)."""
+    """A share of the requests. `hold` (written `for`) is never above `max_hold` (`maxFor`)."""
 
-    weight: int
+    share: Share
     hold: timedelta = DEFAULT_STEP_FOR
     """How long the share is held at the least."""
     max_hold: timedelta = DEFAULT_STEP_MAX_FOR
     """The longest time that is spent looking for proof."""
+    manual: bool = False
+    """Whether the step is left only when somebody says so (written `gate: manual`)."""
+
+    @property
+    def weight(self) -> float:
+        """Of the share, in percent."""
+        return self.share.weight
 
 
-DEFAULT_STEPS = tuple(Step(weight) for weight in DEFAULT_WEIGHTS)
+DEFAULT_STEPS = tuple(Step(Share(weight)) for weight in DEFAULT_WEIGHTS)
 
 
 @dataclass(frozen=True)
@@ -108,6 +149,13 @@ class OnError(StrEnum):
     ROLLBACK = "rollback"
 
 
+class OnFailure(StrEnum):
+    """What follows when the evidence is against the canary."""
+
+    ROLLBACK = "rollback"
+    HOLD = "hold"
+
+
 @dataclass(frozen=True)
 class Analysis:
     """How the canary is judged: what is measured, what counts as evidence, and what follows where there is none."""
@@ -128,58 +176,120 @@ class Analysis:
 
 @dataclass(frozen=True)
 class CanarySpec:
-    """The whole of `spec`. `steps` is never empty and its weights rise."""
+    """The whole of `spec`. `steps` is never empty; the last one is the bake, where there is one."""
 
-    target: Target
+    targets: tuple[Target, ...]
+    scope: Scope = Scope.TARGETS
     steps: tuple[Step, ...] = DEFAULT_STEPS
     analysis: Analysis = Analysis()
-    bake: timedelta = timedelta()
-    """The least time between the canary's first traffic and its promotion."""
+    on_failure: OnFailure = OnFailure.ROLLBACK
+    webhooks: tuple[Webhook, ...] = ()
+    freeze: Freeze = NEVER
+    known_good: int = DEFAULT_KNOWN_GOOD
+    """How many of the releases that were promoted last need no analysis."""
+    skip_analysis_for: tuple[str, ...] = (RESTARTED,)
+    """JSON pointers into the pod template: a change of nothing else needs no canary."""
+    scheduling_timeout: timedelta = timedelta()
+    """How long a pod of the canary may wait for a node."""
     progress_deadline: timedelta = DEFAULT_PROGRESS_DEADLINE
     suspend: bool = False
+
+    def hooks(self, type_: HookType) -> tuple[Webhook, ...]:
+        """The webhooks of a type, in the order in which they are written."""
+        return tuple(hook for hook in self.webhooks if hook.type is type_)
 
 
 def parse_spec(spec: Json) -> CanarySpec:
     """`spec` of a Canary object. Raises SpecError for what the schema of the CRD would have refused, too."""
-    targets = items(spec, "spec", "targets", _target)
-    if len(targets) != 1:
-        raise SpecError("spec.targets", f"must name exactly one Deployment, has {len(targets)}")
-    steps = items(spec, "spec", "steps", _step) or DEFAULT_STEPS
-    for index, (lower, higher) in enumerate(pairwise(steps), start=1):
-        if higher.weight <= lower.weight:
-            raise SpecError(f"spec.steps[{index}].weight", f"must be above the step before it ({lower.weight})")
-    return CanarySpec(
-        target=targets[0],
-        steps=steps,
+    found = CanarySpec(
+        targets=_named_once(items(spec, "spec", "targets", _target), "spec.targets"),
+        scope=choice(spec, "spec", "scope", Scope.TARGETS),
+        steps=_steps(spec),
         analysis=_analysis(get(spec, "spec", "analysis", dict, {})),
-        bake=duration(spec, "spec", "bake", timedelta()),
+        on_failure=choice(spec, "spec", "onFailure", OnFailure.ROLLBACK),
+        webhooks=_webhooks(spec),
+        freeze=parse_freeze("spec.freeze", get(spec, "spec", "freeze", dict, {})),
+        known_good=integer(spec, "spec", "knownGoodRevisions", DEFAULT_KNOWN_GOOD, MOST_KNOWN_GOOD, least=0),
+        skip_analysis_for=(RESTARTED, *_pointers(spec, "spec", "skipAnalysisFor")),
+        scheduling_timeout=duration(spec, "spec", "schedulingTimeout", timedelta()),
         progress_deadline=timedelta(
             seconds=integer(spec, "spec", "progressDeadlineSeconds", DEFAULT_PROGRESS_DEADLINE.seconds, 604_800)
         ),
         suspend=get(spec, "spec", "suspend", bool, False),
     )
+    measured = {metric.name for metric in found.analysis.metrics}
+    for index, hook in enumerate(found.webhooks):
+        if hook.name in measured:
+            raise SpecError(f"spec.webhooks[{index}].name", f"{hook.name!r} is the name of a metric already")
+    return found
+
+
+def _named_once(found: tuple[_Named, ...], path: str, *, least: int = 1) -> tuple[_Named, ...]:
+    if len(found) < least:
+        raise SpecError(path, "must have at least one entry")
+    if len(found) > MOST_NAMED:
+        raise SpecError(path, f"must have at most {MOST_NAMED} entries, has {len(found)}")
+    for index, one in enumerate(found):
+        if any(one.name == other.name for other in found[:index]):
+            raise SpecError(f"{path}[{index}].name", f"{one.name!r} is there twice")
+    return found
+
+
+def _webhooks(spec: Json) -> tuple[Webhook, ...]:
+    """Their answers stand among the checks of metrics, by name."""
+    webhooks = _named_once(items(spec, "spec", "webhooks", parse_webhook), "spec.webhooks", least=0)
+    for index, hook in enumerate(webhooks):
+        if hook.name in BUILTIN_METRICS:
+            raise SpecError(f"spec.webhooks[{index}].name", f"{hook.name!r} is the name of a built-in metric")
+    return webhooks
 
 
 def _target(path: str, item: Json) -> Target:
     ingresses = items(item, path, "ingresses", lambda at, entry: required(entry, at, "name", str))
-    return Target(name=required(item, path, "name", str), ingresses=ingresses)
+    return Target(required(item, path, "name", str), ingresses, path)
+
+
+def _steps(spec: Json) -> tuple[Step, ...]:
+    steps = items(spec, "spec", "steps", _step) or DEFAULT_STEPS
+    if len(steps) > MOST_STEPS:
+        raise SpecError("spec.steps", f"must have at most {MOST_STEPS} entries, has {len(steps)}")
+    for index, (before, after) in enumerate(pairwise(steps), start=1):
+        if after.weight < before.weight or after.share == before.share:
+            above = "must be above" if after.share.match == before.share.match else "must not be below"
+            raise SpecError(f"spec.steps[{index}].weight", f"{above} that of the step before it ({before.weight:g})")
+    bake = duration(spec, "spec", "bake", timedelta())
+    if not bake:
+        return steps
+    weight = max(BAKE_WEIGHT, steps[-1].weight)
+    return (*steps, Step(Share(weight), bake, max(bake, DEFAULT_STEP_MAX_FOR)))
 
 
 def _step(path: str, item: Json) -> Step:
-    required(item, path, "weight", int)
+    match = parse_matches(path, item)
+    if match is None:
+        required(item, path, "weight", (int, float))
+    share = Share(parse_weight(path, item), match)
+    if not share:
+        raise SpecError(f"{path}.weight", "must be above 0 where nothing is matched")
     hold = duration(item, path, "for", DEFAULT_STEP_FOR)
     max_hold = duration(item, path, "maxFor", max(hold, DEFAULT_STEP_MAX_FOR))
     if max_hold < hold:
         raise SpecError(f"{path}.maxFor", f"must be at least as long as for ({format_duration(hold)})")
-    return Step(integer(item, path, "weight", 0, 100), hold, max_hold)
+    return Step(share, hold, max_hold, manual=choice(item, path, "gate", Gate.NONE) is Gate.MANUAL)
+
+
+def _pointers(item: Json, path: str, key: str) -> tuple[str, ...]:
+    """JSON pointers (RFC 6901) that lead into something."""
+    found = get(item, path, key, list, [])
+    for index, pointer in enumerate(found):
+        if not isinstance(pointer, str) or not pointer.startswith("/") or len(pointer) < 2:
+            raise SpecError(f"{path}.{key}[{index}]", f"must be a JSON pointer like /metadata/labels, is {pointer!r}")
+    return tuple(found)
 
 
 def _analysis(item: Json) -> Analysis:
     path = "spec.analysis"
-    metrics = items(item, path, "metrics", _metric)
-    for index, metric in enumerate(metrics):
-        if any(metric.name == other.name for other in metrics[:index]):
-            raise SpecError(f"{path}.metrics[{index}].name", f"{metric.name!r} is there twice")
+    metrics = _named_once(items(item, path, "metrics", _metric), f"{path}.metrics", least=0)
     return Analysis(
         interval=_interval(item, path, DEFAULT_INTERVAL),
         threshold=integer(item, path, "threshold", DEFAULT_THRESHOLD, 1000),

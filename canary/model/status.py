@@ -7,9 +7,11 @@ from enum import StrEnum
 from typing import Any
 
 from analysis.verdict import Verdict
+from canary.model.configuration import ConfigRef
 from canary.model.duration import format_time, parse_time
 from canary.model.evidence import Saved
-from canary.model.template import Json
+from canary.model.share import NOTHING, Header, Match, Share
+from canary.model.template import Json, text_hash
 
 
 class Phase(StrEnum):
@@ -17,6 +19,7 @@ class Phase(StrEnum):
 
     INITIALIZED = "Initialized"
     PROGRESSING = "Progressing"
+    WAITING = "Waiting"
     PROMOTING = "Promoting"
     SUCCEEDED = "Succeeded"
     FAILED = "Failed"
@@ -50,10 +53,49 @@ class StepEvidence:
     """What the verdict on one step was based on."""
 
     step: int
-    weight: int
+    weight: float
     until: datetime
     """When the verdict was given."""
     checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A target on trial: the hash of the template that it is held with."""
+
+    name: str
+    template: str
+
+
+@dataclass(frozen=True)
+class Release:
+    """What served together: each target's template, without what needs no canary, and the revision that came last."""
+
+    revision: str
+    templates: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class HookRecord:
+    """What a webhook said."""
+
+    name: str
+    verdict: Verdict
+    message: str
+    at: datetime
+
+
+class Cause(StrEnum):
+    """Why a release needs no judgement of ours."""
+
+    KNOWN_GOOD = "KnownGood"
+    """It was promoted before."""
+    NO_CANARY_NEEDED = "NoCanaryNeeded"
+    """It changes only what `spec.skipAnalysisFor` names."""
+    NOTHING_TO_JUDGE = "NothingToJudge"
+    """None of its targets gets requests of users."""
+    COMMAND = "PromoteCommand"
+    """A human said so."""
 
 
 @dataclass(frozen=True)
@@ -71,24 +113,30 @@ class Condition:
 class Status:
     """`status` of a Canary.
 
-    `weight` and `step` are intentions, written before anything is done about them; what is in effect is observed.
+    `share` and `step` are intentions, written before anything is done about them; what is in effect is observed.
     Steps count from 1; 0 means that the canary gets no traffic yet.
     """
 
     phase: Phase | None = None
     suspended_phase: Phase | None = None
     """While SUSPENDED: the phase to go on with."""
-    weight: int = 0
+    share: Share = NOTHING
     step: int = 0
     steps: int = 0
-    template: str = ""
-    """Hash of the template on trial, or judged last."""
-    stable_templates: tuple[str, ...] = ()
-    """Hashes of the templates that served when the rollout began."""
+    trial: tuple[Trial, ...] = ()
+    """What is on trial, or was judged last, by name."""
     stable_revision: str = ""
     """The revision that serves at rest."""
     revision_from: str = ""
     revision_to: str = ""
+    straight: Cause | None = None
+    """Why this release goes through unjudged."""
+    approved: int | None = None
+    """The step that a human said may be left."""
+    failure: str | None = None
+    """What speaks against the canary, where `onFailure: hold` waits for a human."""
+    paused: bool = False
+    """Whether a human wants no rollout to start or advance."""
     started_at: datetime | None = None
     progressed_at: datetime | None = None
     """When the rollout last moved: what the progress deadline counts from."""
@@ -102,14 +150,44 @@ class Status:
     checks: tuple[Check, ...] = ()
     evidence: tuple[StepEvidence, ...] = ()
     """Of the last steps, oldest first."""
+    hooks: tuple[HookRecord, ...] = ()
+    """Webhooks that are told of the end: inconclusive before they were."""
     judge: Saved | None = None
     """What the judge remembers, while a rollout is under way."""
+    promoted: tuple[Release, ...] = ()
+    """What was promoted last, newest first."""
+    configuration: tuple[tuple[ConfigRef, str], ...] = ()
+    """ConfigMaps and Secrets of the templates that serve, each with its version when they began to."""
+    handled: tuple[tuple[str, str], ...] = ()
+    """The last token of each command that was handled, by the command."""
     conditions: tuple[Condition, ...] = ()
     observed_generation: int = 0
+
+    @property
+    def weight(self) -> float:
+        """The canary's share in percent, as intended."""
+        return self.share.weight
+
+    @property
+    def template(self) -> str:
+        """Names what is on trial, or was judged last: a template's hash, or that of several."""
+        return release_hash(self.trial)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a rollout goes through its steps, or waits at a gate of one."""
+        return self.phase in (Phase.PROGRESSING, Phase.WAITING)
 
     def condition(self, type_: str) -> Condition | None:
         """The condition of that type, if it was ever set."""
         return next((condition for condition in self.conditions if condition.type == type_), None)
+
+
+def release_hash(trial: tuple[Trial, ...]) -> str:
+    """The template's hash where there is one target; for several a hash of names and hashes; empty for none."""
+    if len(trial) <= 1:
+        return trial[0].template if trial else ""
+    return text_hash(" ".join(f"{one.name}={one.template}" for one in trial))
 
 
 def short_revision(revision: str) -> str:
@@ -132,14 +210,19 @@ def dump_status(status: Status) -> Json:
         "observedGeneration": status.observed_generation,
         "phase": status.phase,
         "suspendedPhase": status.suspended_phase,
-        "canaryWeight": status.weight,
+        "canaryWeight": _whole(status.weight),
+        "canaryMatch": _dump_match(status.share.match),
         "step": status.step,
         "steps": status.steps,
         "progress": f"{status.step}/{status.steps}" if status.steps else None,
         "stableRevision": status.stable_revision or None,
         "revision": {"from": status.revision_from, "to": status.revision_to, "change": change(status)},
         "template": status.template or None,
-        "stableTemplates": list(status.stable_templates),
+        "targets": [_dump_trial(trial) for trial in status.trial],
+        "straightThrough": status.straight,
+        "approvedStep": status.approved,
+        "heldFailure": status.failure,
+        "paused": status.paused or None,
         "startedAt": _time(status.started_at),
         "progressedAt": _time(status.progressed_at),
         "failedChecks": status.failed_checks,
@@ -148,7 +231,11 @@ def dump_status(status: Status) -> Json:
         "erringSince": _time(status.erring_since),
         "checks": [_dump_check(check) for check in status.checks],
         "evidence": [_dump_evidence(evidence) for evidence in status.evidence],
+        "webhooks": [_dump_hook(record) for record in status.hooks],
         "judge": _dump_saved(status.judge),
+        "promoted": [_dump_release(release) for release in status.promoted],
+        "configuration": [_dump_configuration(ref, version) for ref, version in status.configuration],
+        "handled": dict(status.handled),
         "conditions": [_dump_condition(condition, status.observed_generation) for condition in status.conditions],
     }
 
@@ -159,14 +246,17 @@ def parse_status(status: Mapping[str, Any]) -> Status:
     return Status(
         phase=Phase(status["phase"]) if status.get("phase") else None,
         suspended_phase=Phase(status["suspendedPhase"]) if status.get("suspendedPhase") else None,
-        weight=status.get("canaryWeight") or 0,
+        share=Share(status.get("canaryWeight") or 0, _parse_match(status.get("canaryMatch"))),
         step=status.get("step") or 0,
         steps=status.get("steps") or 0,
-        template=status.get("template") or "",
-        stable_templates=tuple(status.get("stableTemplates") or ()),
+        trial=tuple(_parse_trial(item) for item in status.get("targets") or ()),
         stable_revision=status.get("stableRevision") or "",
         revision_from=revision.get("from") or "",
         revision_to=revision.get("to") or "",
+        straight=Cause(status["straightThrough"]) if status.get("straightThrough") else None,
+        approved=status.get("approvedStep"),
+        failure=status.get("heldFailure"),
+        paused=bool(status.get("paused")),
         started_at=_moment(status.get("startedAt")),
         progressed_at=_moment(status.get("progressedAt")),
         failed_checks=status.get("failedChecks") or 0,
@@ -175,10 +265,65 @@ def parse_status(status: Mapping[str, Any]) -> Status:
         erring_since=_moment(status.get("erringSince")),
         checks=tuple(_parse_check(item) for item in status.get("checks") or ()),
         evidence=tuple(_parse_evidence(item) for item in status.get("evidence") or ()),
+        hooks=tuple(_parse_hook(item) for item in status.get("webhooks") or ()),
         judge=_parse_saved(status.get("judge")),
+        promoted=tuple(_parse_release(item) for item in status.get("promoted") or ()),
+        configuration=tuple(_parse_configuration(item) for item in status.get("configuration") or ()),
+        handled=tuple(sorted((status.get("handled") or {}).items())),
         conditions=tuple(_parse_condition(item) for item in status.get("conditions") or ()),
         observed_generation=status.get("observedGeneration") or 0,
     )
+
+
+def _whole(weight: float) -> float:
+    """A weight as people write it: 5, not 5.0."""
+    return int(weight) if weight == int(weight) else weight
+
+
+def _dump_match(match: Match | None) -> Json | None:
+    if match is None:
+        return None
+    header = match.header and {"name": match.header.name, "exact": match.header.exact, "regex": match.header.regex}
+    return {"header": header, "cookie": match.cookie}
+
+
+def _parse_match(item: Json | None) -> Match | None:
+    if item is None:
+        return None
+    header = item.get("header")
+    return Match(header and Header(header["name"], header.get("exact"), header.get("regex")), item.get("cookie"))
+
+
+def _dump_trial(trial: Trial) -> Json:
+    return {"name": trial.name, "template": trial.template}
+
+
+def _parse_trial(item: Json) -> Trial:
+    return Trial(item["name"], item["template"])
+
+
+def _dump_release(release: Release) -> Json:
+    return {"revision": release.revision, "targets": [_dump_trial(trial) for trial in release.templates]}
+
+
+def _parse_release(item: Json) -> Release:
+    return Release(item["revision"], tuple(_parse_trial(trial) for trial in item["targets"]))
+
+
+def _dump_hook(record: HookRecord) -> Json:
+    return {"name": record.name, "verdict": record.verdict, "message": record.message, "at": _time(record.at)}
+
+
+def _parse_hook(item: Json) -> HookRecord:
+    return HookRecord(item["name"], Verdict(item["verdict"]), item["message"], parse_time(item["at"]))
+
+
+def _dump_configuration(ref: ConfigRef, version: str) -> Json:
+    return {"kind": ref.kind, "name": ref.name, "version": version}
+
+
+def _parse_configuration(item: Json) -> tuple[ConfigRef, str]:
+    return ConfigRef(item["kind"], item["name"]), item["version"]
 
 
 def _time(moment: datetime | None) -> str | None:
@@ -225,7 +370,7 @@ def _parse_arm(item: Json | None) -> Arm | None:
 def _dump_evidence(evidence: StepEvidence) -> Json:
     return {
         "step": evidence.step,
-        "weight": evidence.weight,
+        "weight": _whole(evidence.weight),
         "until": _time(evidence.until),
         "checks": [_dump_check(check) for check in evidence.checks],
     }

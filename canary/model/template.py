@@ -22,5 +22,9 @@ def template_hash(template: Json) -> str:
     metadata.pop("creationTimestamp", None)
     labels = metadata.get("labels") or {}
     labels.pop(names.POD_TEMPLATE_HASH, None)
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text_hash(json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
+
+
+def text_hash(text: str) -> str:
+    """Ten hex digits that name a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:10]

@@ -11,8 +11,13 @@ from canary.model.template import Json, template_hash
 class ReplicaSet:
     """A ReplicaSet of the target: a template that some pods run."""
 
-    template: str
+    pod_template: Json
     pods: int
+
+    @cached_property
+    def template(self) -> str:
+        """Hash of its template."""
+        return template_hash(self.pod_template)
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,12 @@ class Workload:
         if progressing.get("reason") != "ProgressDeadlineExceeded":
             return None
         return str(progressing.get("message") or progressing["reason"])
+
+    @property
+    def replica_failure(self) -> str | None:
+        """Why no pod of it could be created or deleted, in the words of the API server."""
+        failure = self._condition("ReplicaFailure")
+        return str(failure.get("message") or failure["reason"]) if failure.get("status") == "True" else None
 
     @property
     def verdict(self) -> str | None:

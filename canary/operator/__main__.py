@@ -15,6 +15,7 @@ import structlog
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
+from canary.gates.webhooks import Webhooks
 from canary.kube.cache import Cache
 from canary.kube.client import ApiError, Client
 from canary.kube.execute import Executor
@@ -25,8 +26,9 @@ from canary.metrics.prometheus import Prometheus
 from canary.metrics.scrapes import Scrapes
 from canary.operator import health, watches
 from canary.operator.analyst import Analyst
+from canary.operator.caller import Caller
 from canary.operator.log import configure
-from canary.operator.observe import Observer
+from canary.operator.observe import Observer, Surroundings
 from canary.operator.queue import KeyedQueue
 from canary.operator.reconcile import Key, Reconciler
 from canary.operator.settings import Settings, parse_settings
@@ -80,9 +82,12 @@ class _Operator:
         self.cache = Cache()
         self.client = client
         self.settings = settings
+        self.watched = watches.watched(secrets=settings.watch_secrets)
         self.prometheus = Prometheus(settings.metrics_server)
         self.queue: KeyedQueue[Key] = KeyedQueue(self._reconcile, report=_report)
         self.analyst = Analyst(Scrapes[Key](self.prometheus, settings.metrics_labels), told=self.queue.add)
+        self.webhooks = Webhooks(settings.webhook_hosts, clock=lambda: datetime.now(UTC))
+        self.caller = Caller[Key](self.webhooks, told=self.queue.add)
         self._reconciler: Reconciler | None = None
 
     async def start(self) -> None:
@@ -90,16 +95,17 @@ class _Operator:
         review = {"apiVersion": SELF_SUBJECT_REVIEWS.api_version, "kind": "SelfSubjectReview"}
         answer = await self.client.create(SELF_SUBJECT_REVIEWS, None, review)
         username = answer["status"]["userInfo"]["username"]
-        await watches.sweep(self.client, self.cache)
+        await watches.sweep(self.client, self.cache, self.watched)
         router = IngressNginx(self.settings.ingress_class)
         self._reconciler = Reconciler(
             self.client,
             self.cache,
-            Observer(self.client, self.cache, router, username),
+            Observer(self.client, self.cache, router, Surroundings(username, self.settings.webhook_hosts)),
             router,
             Executor(self.client, self.cache, self.settings.instance),
             self.prometheus,
             self.analyst,
+            self.caller,
             clock=lambda: datetime.now(UTC),
         )
         log.info("leading", username=username, canaries=self._look_at_all())
@@ -109,7 +115,7 @@ class _Operator:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             try:
-                await watches.sweep(self.client, self.cache)
+                await watches.sweep(self.client, self.cache, self.watched)
             except ApiError as error:
                 log.warning("sweep failed", error=str(error))
             self._look_at_all()
@@ -124,19 +130,24 @@ class _Operator:
         """Let kopf watch until `stop`."""
         registry = kopf.OperatorRegistry()
         kopf.on.login(registry=registry)(self._login)
-        watches.register(registry, self.cache, self.queue.add)
+        watches.register(registry, self.cache, self.queue.add, self.watched)
         # without an identity kopf asks the DNS for our name, in the event loop: a slow answer would cost the lease
         identity = cast("Any", self.settings.instance)
         await kopf.operator(
-            registry=registry, settings=watches.settings(), clusterwide=True, stop_flag=stop, identity=identity
+            registry=registry,
+            settings=watches.settings(self.watched),
+            clusterwide=True,
+            stop_flag=stop,
+            identity=identity,
         )
 
     async def _login(self, **_: object) -> kopf.ConnectionInfo:
         return _connection(await _configuration())
 
     async def close(self) -> None:
-        """End the threads."""
+        """End the threads and the connections."""
         self.prometheus.close()
+        await self.webhooks.aclose()
 
     async def _reconcile(self, key: Key) -> float | None:
         assert self._reconciler is not None, "the queue runs after start"
@@ -159,12 +170,14 @@ async def _lead(operator: _Operator, elector: Elector, stop: asyncio.Event) -> N
         working = group.create_task(operator.queue.run())
         sweeping = group.create_task(operator.sweep())
         polling = group.create_task(operator.analyst.run())
+        calling = group.create_task(operator.caller.run())
         await asyncio.sleep(0)
         await operator.watch(stop)
         operator.queue.stop()
         await working
         sweeping.cancel()
         polling.cancel()
+        calling.cancel()
         keeping.cancel()
 
 

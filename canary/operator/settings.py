@@ -6,6 +6,7 @@ import socket
 from dataclasses import dataclass
 
 from canary.metrics.ingress_nginx import LabelNames, parse_labels
+from canary.model.webhook import HOSTS_FLAG, parse_hosts
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,8 @@ class Settings:
     """URL of Prometheus."""
     metrics_labels: LabelNames
     """Of the series of ingress-nginx in that Prometheus."""
+    webhook_hosts: tuple[str, ...]
+    """Patterns of hosts that any Canary may call, beside the Services of its own namespace."""
     ingress_class: str
     namespace: str
     """Where the operator runs and its Lease is."""
@@ -24,11 +27,20 @@ class Settings:
     port: int
     """Of /healthz and /readyz."""
     log_format: str
+    watch_secrets: bool
+    """Whether the operator has, and uses, the right to list Secrets."""
 
 
 def _labels(text: str) -> LabelNames:
     try:
         return parse_labels(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    try:
+        return parse_hosts(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -49,11 +61,24 @@ def parse_settings(arguments: list[str] | None = None) -> Settings:
         help="names of the labels of ingress-nginx's series where relabeling changed them, e.g. namespace=k8s_ns; "
         "exported_namespace and exported_service are recognised",
     )
+    parser.add_argument(
+        HOSTS_FLAG,
+        type=_hosts,
+        default=(),
+        metavar="HOST,…",
+        help="hosts that webhooks of every Canary may call, * for any characters, e.g. gate.example.com,"
+        "*.flagger-system (default: only Services of the Canary's own namespace)",
+    )
     parser.add_argument("--ingress-class", default="nginx", help="class that ingress-nginx serves (default: nginx)")
     parser.add_argument(
         "--namespace",
         default=os.environ.get("POD_NAMESPACE", "fluxcanary-system"),
         help="namespace of the operator and of its Lease (default: $POD_NAMESPACE or fluxcanary-system)",
+    )
+    parser.add_argument(
+        "--watch-secrets",
+        action="store_true",
+        help="notice Secrets that change under a rollout, too; needs the role in deploy/secrets",
     )
     parser.add_argument("--port", type=int, default=8080, help="port of /healthz and /readyz (default: 8080)")
     parser.add_argument("--log-format", choices=("json", "text"), default="json")

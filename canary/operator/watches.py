@@ -3,8 +3,8 @@
 kopf decides nothing here: no handler but `on.event`, which writes nothing to the cluster and keeps nothing on objects.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeAlias
 
 import kopf
 
@@ -13,41 +13,58 @@ from canary.kube.cache import Cache
 from canary.kube.client import Client, NotFound
 from canary.kube.resources import (
     CANARIES,
+    CONFIG_MAPS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     GUARD_BINDINGS,
     GUARD_POLICIES,
+    HORIZONTAL_POD_AUTOSCALERS,
     INGRESSES,
     KUSTOMIZATIONS,
     METRIC_TEMPLATES,
+    PODS,
+    SECRETS,
     SERVICES,
     Resource,
 )
 from canary.model import names
+from canary.model.configuration import ConfigRef, references
 from canary.model.template import Json
+from canary.operator.configuration import without_content
 from canary.operator.reconcile import Key
 
-WATCHED: dict[str, tuple[Resource, str]] = {
+Watched: TypeAlias = Mapping[str, tuple[Resource, str]]
+"""Kind → where it is, and the label selector that the API server filters by."""
+
+_ALL: Watched = {
     "Canary": (CANARIES, ""),
     "MetricTemplate": (METRIC_TEMPLATES, ""),
     "Deployment": (DEPLOYMENTS, names.GUARD_LABEL),
     "Service": (SERVICES, ""),
     "Ingress": (INGRESSES, ""),
     "EndpointSlice": (ENDPOINT_SLICES, names.CANARY_LABEL),
+    "Pod": (PODS, names.CANARY_LABEL),
+    "HorizontalPodAutoscaler": (HORIZONTAL_POD_AUTOSCALERS, ""),
     "Kustomization": (KUSTOMIZATIONS, ""),
     "MutatingAdmissionPolicy": (GUARD_POLICIES, names.GUARD_SELECTOR),
     "MutatingAdmissionPolicyBinding": (GUARD_BINDINGS, names.GUARD_SELECTOR),
+    "ConfigMap": (CONFIG_MAPS, names.NO_HELM_RELEASE),
+    "Secret": (SECRETS, names.NO_HELM_RELEASE),
 }
-"""Kind → where it is, and the label selector that the API server filters by."""
 
 
-async def sweep(client: Client, cache: Cache) -> None:
+def watched(*, secrets: bool) -> Watched:
+    """What this operator watches: Secrets only if it is told to, for it has no right to them otherwise."""
+    return {kind: place for kind, place in _ALL.items() if secrets or kind != "Secret"}
+
+
+async def sweep(client: Client, cache: Cache, kinds: Watched) -> None:
     """Make the cache what the API server has now.
 
     At the start, for kopf does not say when its first listing is complete; and from time to time, for it does not
     say what was deleted while a watch was broken.
     """
-    for kind, (resource, selector) in WATCHED.items():
+    for kind, (resource, selector) in kinds.items():
         known = list(cache.everywhere(kind))
         try:
             objects = await client.list(resource, None, selector)
@@ -62,11 +79,50 @@ async def sweep(client: Client, cache: Cache) -> None:
 
 
 def trim(kind: str, obj: Json) -> Json:
-    """Without what nobody reads: most of an object's bytes are bookkeeping. Items of a list do not say their kind."""
+    """Without what nobody reads: most of an object's bytes are bookkeeping. Items of a list do not say their kind.
+
+    Of ConfigMaps and Secrets no content is kept.
+    """
+    about = {"kind": kind, "apiVersion": _ALL[kind][0].api_version}
+    match kind:
+        case "ConfigMap" | "Secret":
+            return {**without_content(kind, obj), **about}
     metadata = {key: value for key, value in obj["metadata"].items() if key != "managedFields"}
     if annotations := metadata.get("annotations"):
         metadata["annotations"] = {k: v for k, v in annotations.items() if k != names.LAST_APPLIED}
-    return {**obj, "metadata": metadata, "kind": kind, "apiVersion": WATCHED[kind][0].api_version}
+    named = {"metadata": metadata, **about}
+    match kind:
+        case "Pod":
+            return {**_pod(obj), **named, "metadata": _pod_metadata(metadata)}
+        case "HorizontalPodAutoscaler":
+            return {**{key: value for key, value in obj.items() if key != "status"}, **named}
+        case _:
+            return {**obj, **named}
+
+
+_POD_METADATA = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp", "deletionTimestamp", "labels")
+_POD_STATUS = ("containerStatuses", "initContainerStatuses", "nominatedNodeName")
+
+
+def _pod_metadata(metadata: Json) -> Json:
+    annotations = {k: v for k, v in (metadata.get("annotations") or {}).items() if k == names.TEMPLATE_ANNOTATION}
+    return {**_only(_POD_METADATA, metadata), "annotations": annotations}
+
+
+def _pod(obj: Json) -> Json:
+    """Its containers, and how they fare: what `parse_pod` reads."""
+    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+    conditions = [each for each in status.get("conditions") or () if each["type"] in ("Ready", "PodScheduled")]
+    containers = {
+        key: [_only(("name", "image"), each) for each in spec[key]]
+        for key in ("initContainers", "containers")
+        if key in spec
+    }
+    return {"spec": containers, "status": {**_only(_POD_STATUS, status), "conditions": conditions}}
+
+
+def _only(keys: Iterable[str], fields: Json) -> Json:
+    return {key: fields[key] for key in keys if key in fields}
 
 
 def keys_of(kind: str, obj: Json, cache: Cache) -> Iterable[Key]:
@@ -76,19 +132,22 @@ def keys_of(kind: str, obj: Json, cache: Cache) -> Iterable[Key]:
     match kind:
         case "Deployment":
             return [(namespace, labels[names.GUARD_LABEL])] if names.GUARD_LABEL in labels else []
-        case "EndpointSlice":
+        case "EndpointSlice" | "Pod":
             return [(namespace, labels[names.CANARY_LABEL])] if names.CANARY_LABEL in labels else []
-        case "Canary" | "MetricTemplate" | "Service" | "Ingress":
+        case "Canary" | "MetricTemplate" | "Service" | "Ingress" | "HorizontalPodAutoscaler":
             return [key_of(canary) for canary in cache.list("Canary", namespace)]
+        case "ConfigMap" | "Secret":
+            ref = ConfigRef(kind, obj["metadata"]["name"])
+            return [key for deployment in cache.list("Deployment", namespace) for key in _reading(deployment, ref)]
         case "Kustomization":
             return [key for deployment in cache.everywhere("Deployment") for key in _guarding(deployment, obj)]
         case _:
             return [key_of(canary) for canary in cache.everywhere("Canary")]
 
 
-def register(registry: kopf.OperatorRegistry, cache: Cache, add: Callable[[Key], None]) -> None:
+def register(registry: kopf.OperatorRegistry, cache: Cache, add: Callable[[Key], None], kinds: Watched) -> None:
     """One handler for each kind."""
-    for kind, (resource, _) in WATCHED.items():
+    for kind, (resource, _) in kinds.items():
         _register(registry, kind, resource, cache, add)
 
 
@@ -100,7 +159,10 @@ def _register(
         if event["type"] == "DELETED":
             cache.drop(kind, obj)
         else:
+            known = cache.get(kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"])
             cache.put(kind, obj)
+            if known is not None and _without_version(known) == _without_version(obj):
+                return  # of what is left of it nothing changed: an HPA's status does, every 15 s
         for key in set(keys_of(kind, obj, cache)):
             add(key)
 
@@ -110,7 +172,11 @@ def _register(
     watch(on_event)
 
 
-def settings() -> kopf.OperatorSettings:
+def _without_version(obj: Json) -> Json:
+    return {**obj, "metadata": {k: v for k, v in obj["metadata"].items() if k != "resourceVersion"}}
+
+
+def settings(kinds: Watched) -> kopf.OperatorSettings:
     """kopf with everything off that writes, and with watches that notice a dead connection."""
     chosen = kopf.OperatorSettings()
     chosen.peering.standalone = True
@@ -126,7 +192,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.queueing.idle_timeout = 0.5
     chosen.queueing.exit_timeout = 2
     chosen.process.ultimate_exiting_timeout = None
-    for resource, selector in WATCHED.values():
+    for resource, selector in kinds.values():
         if selector:
             chosen.watching.label_selectors[resource.group, resource.plural] = selector
     return chosen
@@ -166,6 +232,13 @@ def _guarding(deployment: Json, kustomization: Json) -> list[Key]:
     """The Canary of a Deployment that a Kustomization applies."""
     labels = deployment["metadata"].get("labels") or {}
     canary = labels.get(names.GUARD_LABEL) if owned_by(kustomization, labels) else None
+    return [(deployment["metadata"]["namespace"], canary)] if canary else []
+
+
+def _reading(deployment: Json, ref: ConfigRef) -> list[Key]:
+    """The Canary of a guarded Deployment whose pods read a ConfigMap or Secret."""
+    labels = deployment["metadata"].get("labels") or {}
+    canary = labels.get(names.GUARD_LABEL) if ref in references(deployment["spec"]["template"]) else None
     return [(deployment["metadata"]["namespace"], canary)] if canary else []
 
 

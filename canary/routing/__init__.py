@@ -1,4 +1,4 @@
-"""Routers: how a weight becomes objects that an ingress controller obeys. Pure: they read and write manifests."""
+"""Routers: how a share becomes objects that an ingress controller obeys. Pure: they read and write manifests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from canary.engine.world import Finding, Identity
+from canary.model.share import Share
 from canary.model.spec import Target
 from canary.model.template import Json
 from canary.model.traffic import Route, Traffic
@@ -32,10 +33,10 @@ class Router(Protocol):
         """What is in effect for the canary now."""
 
     def routes(
-        self, network: Network, canary: Identity, traffic: Traffic | Finding, weight: int, now: datetime
+        self, network: Network, canary: Identity, traffic: Traffic | Finding, share: Share, now: datetime
     ) -> tuple[Json, ...]:
-        """The manifests to apply so that the canary's share is `weight` percent.
+        """The manifests to apply so that the canary gets this share. For a set, `traffic` is that of all targets.
 
         Taking a share away must work whatever became of stable's routes: with a Finding the present ones are
-        returned at the new weight.
+        returned with the new share.
         """

@@ -1,10 +1,12 @@
-"""ingress-nginx: a second Ingress for the same host and path, marked as canary, with a weight annotation.
+"""ingress-nginx: a second Ingress for the same host and path, marked as canary, with annotations for its share.
 
 The controller takes everything but the canary annotations from stable's Ingress, and only one canary per host and
-path. See https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/#canary
+path. It looks at the header first, then at the cookie, then at the weight. See
+https://kubernetes.github.io/ingress-nginx/user-guide/nginx-configuration/annotations/#canary
 """
 
 import copy
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,13 +15,35 @@ from canary.engine.snapshot import belongs_to, owner_reference
 from canary.engine.world import Finding, Identity
 from canary.model import names, reasons
 from canary.model.duration import format_time, parse_time
+from canary.model.share import NOTHING, Header, Match, Share
 from canary.model.spec import Target
 from canary.model.template import Json
 from canary.model.traffic import Backend, Route, Traffic
 from canary.model.workload import Workload
 from canary.routing import Network
 
-_OUR_ANNOTATIONS = (names.NGINX_CANARY, names.FLUX_RECONCILE, names.LEGACY_INGRESS_CLASS)
+_KEPT_ANNOTATIONS = (names.FLUX_RECONCILE, names.LEGACY_INGRESS_CLASS)
+
+_WEIGHT_TOTAL = 10_000
+"""Of a weight with decimals: 0.01 % is 1."""
+_DEFAULT_TOTAL = 100
+"""Of a weight without an annotation for its total; no total counts that is less."""
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+"""What Go's strconv.ParseBool takes for true."""
+
+_EVERYTHING = Share(100)
+"""Of a route that no longer is a canary's: an Ingress like stable's, which takes all requests if it is the older."""
+
+_MATCH_ANNOTATIONS = (
+    names.NGINX_CANARY_BY_HEADER,
+    names.NGINX_CANARY_BY_HEADER_VALUE,
+    names.NGINX_CANARY_BY_HEADER_PATTERN,
+    names.NGINX_CANARY_BY_COOKIE,
+)
+
+_INTEGER = re.compile(r"[+-]?0*[0-9]{1,19}")
+_INTEGER_LIMIT = 2**63
 
 
 @dataclass(frozen=True)
@@ -55,12 +79,15 @@ class IngressNginx:
         return Traffic(backends, tuple(selected[name] for name in routed), keys)
 
     def observe(self, network: Network, canary: Identity, traffic: Traffic | Finding) -> Route:
-        """Read weights and times back from the canary's Ingresses, readiness from the EndpointSlices."""
+        """Read shares and times back from the canary's Ingresses, readiness from the EndpointSlices."""
         live = _owned(network.ingresses, canary)
-        weights = [_weight(ingress) for ingress in live]
+        shares = [_share(ingress) for ingress in live]
         services = _owned(network.services, canary)
         return Route(
-            weight=max(weights, default=0),
+            share=Share(
+                weight=max((share.weight for share in shares), default=0),
+                match=next((share.match for share in shares if share.match), None),
+            ),
             since=max((_since(ingress) for ingress in live), default=None),
             complete=not isinstance(traffic, Finding) and self._is_complete(network, traffic, live),
             services=tuple(services),
@@ -68,26 +95,29 @@ class IngressNginx:
         )
 
     def routes(
-        self, network: Network, canary: Identity, traffic: Traffic | Finding, weight: int, now: datetime
+        self, network: Network, canary: Identity, traffic: Traffic | Finding, share: Share, now: datetime
     ) -> tuple[Json, ...]:
-        """One canary Ingress beside each of stable's; only those that exist already when the weight becomes 0.
+        """One canary Ingress beside each of stable's; only those that exist already when all is taken away.
 
         One that no longer is beside any of stable's gets no share.
         """
-        live = _owned(network.ingresses, canary)
-        if isinstance(traffic, Finding) or not weight:
-            return tuple(_reweighted(ingress, canary, weight, now) for ingress in live)
-        routes = tuple(self._route(ingress, canary, traffic, weight, now) for ingress in _stable(network, traffic))
-        wanted = {route["metadata"]["name"] for route in routes}
-        left = (ingress for ingress in live if ingress["metadata"]["name"] not in wanted)
-        return (*routes, *(_reweighted(ingress, canary, 0, now) for ingress in left))
+        live = {ingress["metadata"]["name"]: ingress for ingress in _owned(network.ingresses, canary)}
+        if isinstance(traffic, Finding) or not share:
+            return tuple(_reshared(ingress, canary, share, now) for ingress in live.values())
+        stable = {names.canary_name(ingress["metadata"]["name"]): ingress for ingress in _stable(network, traffic)}
+        routes = (
+            self._route(ingress, canary, traffic, _marks(live.get(name), share, now))
+            for name, ingress in stable.items()
+        )
+        left = (ingress for name, ingress in live.items() if name not in stable)
+        return (*routes, *(_reshared(ingress, canary, NOTHING, now) for ingress in left))
 
     def _problem(
         self, network: Network, ingresses: list[Json], wanted: Target, target: Workload, services: list[str]
     ) -> Finding | None:
         by_name = {ingress["metadata"]["name"]: ingress for ingress in ingresses}
         if missing := [name for name in wanted.ingresses if name not in by_name]:
-            text = f"spec.targets[0].ingresses: no Ingress {missing[0]!r} with a backend of Deployment {target.name}"
+            text = f"{wanted.path}.ingresses: no Ingress {missing[0]!r} with a backend of Deployment {target.name}"
             return Finding(reasons.NO_INGRESS, text)
         if not ingresses:
             text = f"no Ingress has a backend among the Services of Deployment {target.name} ({', '.join(services)})"
@@ -108,9 +138,9 @@ class IngressNginx:
     def _is_complete(self, network: Network, traffic: Traffic, live: list[Json]) -> bool:
         found = {ingress["metadata"]["name"]: ingress for ingress in live}
         stable = {names.canary_name(ingress["metadata"]["name"]): ingress for ingress in _stable(network, traffic)}
-        if any(_weight(ingress) for name, ingress in found.items() if name not in stable):
+        if any(_share(ingress) for name, ingress in found.items() if name not in stable):
             return False
-        if len({_weight(ingress) for name, ingress in found.items() if name in stable}) > 1:
+        if len({_share(ingress) for name, ingress in found.items() if name in stable}) > 1:
             return False
         return bool(stable) and all(
             (route := found.get(name)) is not None
@@ -119,14 +149,9 @@ class IngressNginx:
             for name, ingress in stable.items()
         )
 
-    def _route(self, stable: Json, canary: Identity, traffic: Traffic, weight: int, now: datetime) -> Json:
+    def _route(self, stable: Json, canary: Identity, traffic: Traffic, marks: Mapping[str, str]) -> Json:
         name = stable["metadata"]["name"]
-        annotations = {
-            names.NGINX_CANARY: "true",
-            names.NGINX_CANARY_WEIGHT: str(weight),
-            names.WEIGHT_SINCE: format_time(now),
-            names.FLUX_RECONCILE: "disabled",
-        }
+        annotations = {**marks, names.FLUX_RECONCILE: "disabled"}
         spec: Json = {"rules": _canary_rules(stable, traffic)}
         if class_name := stable["spec"].get("ingressClassName"):
             spec["ingressClassName"] = class_name
@@ -164,13 +189,12 @@ def _canary_rules(stable: Json, traffic: Traffic) -> list[Json]:
     return rules
 
 
-def _reweighted(ingress: Json, canary: Identity, weight: int, now: datetime) -> Json:
-    """The same route at another weight, as an apply of no more than our own fields."""
-    metadata, marks = ingress["metadata"], _annotations(ingress)
+def _reshared(ingress: Json, canary: Identity, share: Share, now: datetime) -> Json:
+    """The same route with another share, as an apply of no more than our own fields."""
+    metadata, present = ingress["metadata"], _annotations(ingress)
     annotations = {
-        **{key: marks[key] for key in _OUR_ANNOTATIONS if key in marks},
-        names.NGINX_CANARY_WEIGHT: str(weight),
-        names.WEIGHT_SINCE: format_time(now),
+        **{key: present[key] for key in _KEPT_ANNOTATIONS if key in present},
+        **_marks(ingress, share, now),
     }
     kept = {key: metadata[key] for key in ("name", "namespace", "labels")}
     return {
@@ -179,6 +203,41 @@ def _reweighted(ingress: Json, canary: Identity, weight: int, now: datetime) -> 
         "metadata": {**kept, "annotations": annotations, "ownerReferences": [owner_reference(canary)]},
         "spec": ingress["spec"],
     }
+
+
+def _marks(live: Json | None, share: Share, now: datetime) -> dict[str, str]:
+    """The annotations for a share, all of them, so that one apply moves a route from any share to this one.
+
+    What an apply leaves out is removed only if nobody else has a hand in it. So text that `live` carries and that
+    does not belong to this share is emptied, which means the same to ingress-nginx, and left out the next time.
+    """
+    present = _annotations(live) if live else {}
+    unwanted = (key for key in (names.NGINX_CANARY_WEIGHT_TOTAL, *_MATCH_ANNOTATIONS) if present.get(key))
+    return {
+        names.NGINX_CANARY: "true",
+        names.WEIGHT_SINCE: format_time(now),
+        **dict.fromkeys(unwanted, ""),
+        **_weight_marks(share.weight),
+        **_match_marks(share.match),
+    }
+
+
+def _weight_marks(weight: float) -> dict[str, str]:
+    hundredths = round(weight * 100)
+    if hundredths % 100 == 0:
+        return {names.NGINX_CANARY_WEIGHT: str(hundredths // 100)}
+    return {names.NGINX_CANARY_WEIGHT: str(hundredths), names.NGINX_CANARY_WEIGHT_TOTAL: str(_WEIGHT_TOTAL)}
+
+
+def _match_marks(match: Match | None) -> dict[str, str]:
+    header = match.header if match else None
+    texts = {
+        names.NGINX_CANARY_BY_HEADER: header.name if header else None,
+        names.NGINX_CANARY_BY_HEADER_VALUE: header.exact if header else None,
+        names.NGINX_CANARY_BY_HEADER_PATTERN: header.regex if header else None,
+        names.NGINX_CANARY_BY_COOKIE: match.cookie if match else None,
+    }
+    return {key: text for key, text in texts.items() if text}
 
 
 def _backends(ingress: Json) -> Iterator[tuple[tuple[str, str], str, str]]:
@@ -252,21 +311,43 @@ def _annotations(ingress: Json) -> Mapping[str, str]:
 
 
 def _is_canary(ingress: Json) -> bool:
-    return _annotations(ingress).get(names.NGINX_CANARY) == "true"
+    return _annotations(ingress).get(names.NGINX_CANARY) in _TRUE
 
 
 def _class(ingress: Json) -> str | None:
     return ingress["spec"].get("ingressClassName") or _annotations(ingress).get(names.LEGACY_INGRESS_CLASS)
 
 
-def _weight(ingress: Json) -> int:
-    """0 for what ingress-nginx does not understand, as it does."""
-    text = _annotations(ingress).get(names.NGINX_CANARY_WEIGHT, "0")
-    return int(text) if _is_canary(ingress) and text.isdecimal() else 0
+def _share(ingress: Json) -> Share:
+    """What ingress-nginx sends to the canary. Text that it may refuse counts as if it did not."""
+    if not _is_canary(ingress):
+        return _EVERYTHING
+    present = _annotations(ingress)
+    return Share(_weight(present), _match(present))
+
+
+def _weight(present: Mapping[str, str]) -> float:
+    """In percent; 0 for what ingress-nginx does not understand, as it does."""
+    total = max(_integer(present.get(names.NGINX_CANARY_WEIGHT_TOTAL), _DEFAULT_TOTAL), _DEFAULT_TOTAL)
+    weight = _integer(present.get(names.NGINX_CANARY_WEIGHT), 0)
+    return min(max(weight, 0) * 100 / total, 100.0)
+
+
+def _match(present: Mapping[str, str]) -> Match | None:
+    """A value hides a pattern, and neither means anything without the name of the header."""
+    name, exact, regex, cookie = (present.get(key) or None for key in _MATCH_ANNOTATIONS)
+    header = Header(name, exact, None if exact else regex) if name else None
+    return Match(header, cookie) if header or cookie else None
+
+
+def _integer(text: str | None, otherwise: int) -> int:
+    """As Go's strconv.Atoi reads it."""
+    number = int(text) if text and _INTEGER.fullmatch(text) else _INTEGER_LIMIT
+    return number if -_INTEGER_LIMIT <= number < _INTEGER_LIMIT else otherwise
 
 
 def _since(ingress: Json) -> datetime:
-    """When the weight was written; the creation of the Ingress if the annotation was lost, or spoilt by somebody."""
+    """When the share was written; the creation of the Ingress if the annotation was lost, or spoilt by somebody."""
     try:
         return parse_time(_annotations(ingress).get(names.WEIGHT_SINCE, ""))
     except ValueError:

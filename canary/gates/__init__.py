@@ -1,0 +1,1 @@
+"""Gates: what others have to say about a rollout before it goes on."""
