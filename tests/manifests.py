@@ -5,14 +5,15 @@ from datetime import UTC, datetime
 from typing import Any
 
 from canary.engine.snapshot import canary_deployment, canary_service
-from canary.engine.world import Identity, ObjectRef, World
-from canary.model import names
+from canary.engine.world import Finding, Identity, Member, ObjectRef, World
+from canary.model import names, reasons
 from canary.model.duration import format_time
+from canary.model.share import Share
 from canary.model.spec import Analysis, CanarySpec, Metric, Step, Target, ThresholdRange
-from canary.model.status import Status
+from canary.model.status import Status, Trial
 from canary.model.template import Json
 from canary.model.traffic import Backend, Route, Traffic
-from canary.model.workload import Workload
+from canary.model.workload import ReplicaSet, Workload
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NAMESPACE = "staging"
@@ -20,7 +21,7 @@ APP = "podinfo"
 
 CANARY = Identity(NAMESPACE, APP, uid="canary-uid", generation=1, finalized=True)
 SELECTOR_KEYS = frozenset({"app"})
-STEPS = (Step(10), Step(50))
+STEPS = (Step(Share(10)), Step(Share(50)))
 
 
 def template(image: str = "podinfo:1", labels: Mapping[str, str] | None = None) -> Json:
@@ -181,11 +182,11 @@ def canary_workload(
     return Workload({**manifest, "metadata": live, "status": {**counts, **(status or {})}})
 
 
-def route(weight: int = 0, since: datetime | None = None, traffic: Traffic = TRAFFIC, **fields: Any) -> Route:
+def route(weight: float = 0, since: datetime | None = None, traffic: Traffic = TRAFFIC, **fields: Any) -> Route:
     """Canary routes in effect, with Services that reach ready pods."""
     services = tuple(canary_service(found, CANARY, traffic.selector_keys) for found in traffic.services)
     return Route(
-        **{"weight": weight, "since": since, "complete": True, "services": services, "endpoints": True} | fields
+        **{"share": Share(weight), "since": since, "complete": True, "services": services, "endpoints": True} | fields
     )
 
 
@@ -201,19 +202,34 @@ ASKED = Analysis(metrics=(QUEUE,))
 """Judged by the answer to a query alone."""
 
 
-def world(**fields: Any) -> World:
-    """A Canary at rest, with everything in order, but for the fields given."""
-    target = Workload(deployment())
+GONE = Member(Target(APP), None, None, TRAFFIC)
+"""The one target, where there is no Deployment of its name."""
+OLDER = Finding(reasons.TARGET_IN_USE, "spec.targets[0].name: Canary older has Deployment podinfo already")
+
+
+def on_trial(target: Workload) -> tuple[Trial, ...]:
+    """One target on trial with the template that it has."""
+    return (Trial(target.name, target.template_hash),)
+
+
+def world(
+    target: Workload | None = None,
+    workload: Workload | None = None,
+    traffic: Traffic | Finding = TRAFFIC,
+    replica_sets: tuple[ReplicaSet, ...] | None = None,
+    **fields: Any,
+) -> World:
+    """A Canary with one target at rest, with everything in order, but for the fields given."""
+    stable = target or Workload(deployment())
     at_rest: dict[str, Any] = {
         "now": START,
         "canary": CANARY,
-        "spec": CanarySpec(Target(APP), STEPS, ASKED),
+        "spec": CanarySpec((Target(APP),), steps=STEPS, analysis=ASKED),
         "status": Status(),
         "guard": None,
         "rival": None,
-        "target": target,
-        "workload": None,
-        "traffic": TRAFFIC,
+        "members": (Member(Target(APP), stable, workload, traffic, replica_sets=replica_sets),),
+        "former": (),
         "route": Route(),
     }
     return World(**at_rest | fields)

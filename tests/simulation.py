@@ -1,7 +1,7 @@
 """A cluster in pure Python: it drives the real observer, router and `plan`, and holds them to the design.
 
-What is played here is what others do: the Deployment controller, the guard's rule, kubelets that make pods ready
-after a while, Prometheus, and an API server that refuses stale writes. The clock jumps to whatever comes next.
+What is played here is what others do: the guard's rule, Prometheus, users, webhooks, and an API server that refuses
+stale writes; `tests.controllers` plays what becomes of Deployments. The clock jumps to whatever comes next.
 
 Every request is numbered, so that a test can let something happen just before the n-th one, or lose it. Losing one
 ends the pass as the death of the process would, for nothing is remembered between two passes but what the API server
@@ -21,28 +21,31 @@ from functools import partial
 from itertools import count
 from typing import Any, TypeVar, cast
 
-from analysis.verdict import Verdict
+from analysis.verdict import Verdict, worst
 from canary.engine import invariants
 from canary.engine.decision import (
     Action,
     Apply,
+    AskAlerts,
     AskEvidence,
     AskReplicaSets,
     AskSamples,
+    AskWebhooks,
     Decision,
     Delete,
     Event,
     Guard,
+    HoldFloor,
     LiftPause,
     MarkVerdict,
     Question,
     SetFinalizer,
-    SetWeight,
+    SetShare,
     Unguard,
 )
 from canary.engine.judging import Memory, expose, learn, remember
 from canary.engine.plan import plan
-from canary.engine.world import Finding, World
+from canary.engine.world import Finding, Member, World, traffic_on_trial
 from canary.kube.cache import Cache
 from canary.kube.client import Client, NotFound
 from canary.kube.resources import DEPLOYMENTS, Resource
@@ -51,14 +54,28 @@ from canary.model.duration import format_time
 from canary.model.evidence import Evidence, Exposure
 from canary.model.measurement import Measured, NoData, ProviderError, Sample
 from canary.model.scrape import Counts, Scrape
+from canary.model.share import NOTHING, Share
 from canary.model.status import Phase, Status, dump_status, parse_status
 from canary.model.template import Json, template_hash
+from canary.model.webhook import Call, HookAnswer
 from canary.model.workload import ReplicaSet, Workload
-from canary.operator.observe import Observer
+from canary.operator.observe import Observer, Surroundings
 from canary.routing import Network
 from canary.routing.ingress_nginx import IngressNginx
-from tests.manifests import APP, START, canary_object, deployment, endpoint_slice, ingress, service, template
-from tests.promises import TWIN, Promises
+from tests.controllers import App, Flux
+from tests.manifests import (
+    APP,
+    NAMESPACE,
+    START,
+    canary_object,
+    deployment,
+    endpoint_slice,
+    ingress,
+    path,
+    service,
+    template,
+)
+from tests.promises import TWIN, Promises, share_of
 
 FLUX = {names.FLUX_KUSTOMIZE_NAME: "apps", names.FLUX_KUSTOMIZE_NAMESPACE: "flux-system"}
 OPERATOR = "system:serviceaccount:fluxcanary-system:fluxcanary"
@@ -76,6 +93,10 @@ SPEC: Mapping[str, Any] = {
 RETRY = timedelta(seconds=1)
 SCRAPED_EVERY = timedelta(seconds=5)
 USERS_PER_SCRAPE = 2000
+TESTERS_PER_SCRAPE = 100
+"""Requests that match, where a share has a match."""
+BACKEND = "backend"
+HOOKS_HOST = "hooks.example"
 BOUNDS = (0.1, 0.5)
 
 _T = TypeVar("_T")
@@ -92,11 +113,26 @@ class Version:
     """Whether the pods of its canary become ready."""
     rolls_out: bool = True
     """Whether its pods become ready in stable."""
+    problem: str = ""
+    """The reason that the containers of its canary wait for."""
+    config_map: str = ""
+    """What its pods are configured by."""
+    restarted: str = ""
+    """When somebody restarted its Deployment."""
+
+    def template_of(self, app: str, shared: str | None = None) -> Json:
+        """The pod template of an app, and of a Service that it shares with others."""
+        made = template(f"{app}:{self.name}", {"app": app, **({shared: "yes"} if shared else {})})
+        if self.config_map:
+            made["spec"]["containers"][0]["envFrom"] = [{"configMapRef": {"name": self.config_map}}]
+        if self.restarted:
+            made["metadata"]["annotations"] = {"kubectl.kubernetes.io/restartedAt": self.restarted}
+        return made
 
     @property
     def template(self) -> Json:
-        """The pod template."""
-        return template(f"{APP}:{self.name}")
+        """The pod template of podinfo."""
+        return self.template_of(APP)
 
     @property
     def hash(self) -> str:
@@ -132,27 +168,29 @@ class Conflicting(Lost):
     """409: what the write was conditioned on has changed."""
 
 
-@dataclass
-class _Pods:
-    template: Json
-    count: int
-
-
 class Cluster:
-    """One app, one Canary."""
+    """One Canary, of podinfo alone or of podinfo and its backend."""
 
-    def __init__(self, spec: Mapping[str, Any] | None = None, *, first: Version = V1, replicas: int = 4) -> None:
+    def __init__(
+        self, spec: Mapping[str, Any] | None = None, *, first: Version = V1, replicas: int = 4, targets: int = 1
+    ) -> None:
         self.now = START
         self.ready_after = timedelta(seconds=3)
         self.roll_takes = timedelta(seconds=10)
         self.stuck_after = timedelta(seconds=60)
         self.deletion_takes = timedelta()
-        self.flux_waits_for = timedelta(minutes=3)
-        """The timeout of a Kustomization with `wait: true`."""
         self.scrapes_fail: Verdict | None = None
         """What every measurement gives, instead of what the version on trial deserves."""
         self.stable_is_down = False
         self.canary_is_down = False
+        self.shared: str | None = None
+        """A Service that selects both apps."""
+        self.hooks: dict[str, Verdict | None] = {}
+        """What each webhook answers; None: nothing yet. Yes, where it is not here."""
+        self.called: list[tuple[str, str]] = []
+        """The webhooks that were called, each with the phase that it was told."""
+        self.firing = 0.0
+        """How many alerts fire."""
         self.canary_is_passed_over = False
         """The ingress controller sends every request to stable."""
 
@@ -168,49 +206,111 @@ class Cluster:
         self._losses: dict[int, Loss] = {}
         self._due: datetime | None = None
         self._changed = True
-        self._canary_ready: tuple[int, datetime, int] = (0, START, 0)
+        self._answers: dict[tuple[str, str], HookAnswer] = {}
         self._memory: Memory | None = None
         self.scrapes: list[Scrape] = []
         self._scraped: list[Scrape] = []
         self._next_scrape = START
-        self._rolling: tuple[str, datetime] | None = None
-        self._flux: tuple[str, datetime | None] = (first.revision, None)
+        self.flux = Flux(first.revision)
 
-        wanted = {key: value for key, value in {**SPEC, **(spec or {})}.items() if value is not None}
-        self.canary: Json | None = canary_object(**wanted)
+        names_of_apps = (APP, BACKEND)[:targets]
+        asked = {**SPEC, "targets": [{"name": name} for name in names_of_apps], **(spec or {})}
+        self.canary: Json | None = canary_object(**{key: value for key, value in asked.items() if value is not None})
+        self.apps = {name: App(self, name) for name in names_of_apps}
         self.deployments: dict[str, Json] = {}
-        self.replica_sets: dict[str, _Pods] = {}
-        self.services: dict[str, Json] = {APP: service()}
-        self.ingresses: dict[str, Json] = {APP: ingress()}
-        self.create_target(first, replicas)
+        self.services: dict[str, Json] = {name: service(name, {"app": name}) for name in self.apps}
+        self.ingresses: dict[str, Json] = {name: _ingress(name) for name in self.apps}
+        self.config_maps: dict[str, str] = {}
+        """The version of each, by its name."""
+        self.autoscalers: dict[str, Json] = {}
+        for name in self.apps:
+            self.create_target(first, replicas, name)
 
     # ------------------------------------------------------------------------------------------- what others do
 
-    def create_target(self, version: Version, replicas: int = 4) -> None:
+    def create_target(self, version: Version, replicas: int = 4, app: str = APP) -> None:
         """A Deployment made anew: no guard, no pause; its pods serve at once if they can."""
-        self._versions[version.hash] = version
-        self.replica_sets = {version.hash: _Pods(version.template, replicas)}
-        self._rolling = None
+        template = self._known(version, app)
+        self.apps[app].created(version, replicas)
         number = next(self._numbers)
-        made = deployment(pods=version.template, replicas=replicas, guard=None, labels=FLUX)
-        self._flux = (version.revision, None)
-        self.deployments[APP] = {**made, "metadata": {**made["metadata"], "uid": f"uid-{number}"}}
-        self._bump(self.deployments, APP)
+        selector = {"matchLabels": {"app": app}}
+        made = deployment(app, template, replicas=replicas, guard=None, labels=FLUX, selector=selector)
+        self.flux.revision, self.flux.since = version.revision, None
+        self.deployments[app] = {**made, "metadata": {**made["metadata"], "uid": f"uid-{number}"}}
+        self.bump(self.deployments, app)
 
-    def push(self, version: Version) -> None:
-        """Flux applies a template and waits for it: the guard holds it if it is new."""
-        self._versions[version.hash] = version
-        self._flux = (version.revision, self.now)
+    def delete_target(self, app: str = APP) -> None:
+        """`kubectl delete deployment`."""
+        del self.deployments[app]
+        self.touch_canary()
+
+    def push(self, version: Version, *, backend: Version | None = None, apart: float = 0) -> None:
+        """Flux applies the templates of a commit, so many seconds apart, and waits: the guard holds what is new."""
+        self.flux.applies(version.revision, self.now)
+        self._apply_template(APP, version)
+        if backend and apart:
+            self.after(apart, partial(self._apply_template, BACKEND, backend))
+        elif backend:
+            self._apply_template(BACKEND, backend)
+
+    def push_backend(self, version: Version) -> None:
+        """A commit that changes only the backend."""
+        self.flux.applies(version.revision, self.now)
+        self._apply_template(BACKEND, version)
+
+    def _apply_template(self, app: str, version: Version) -> None:
+        template = self._known(version, app)
         self._changed = True
-        if (target := self.deployments.get(APP)) is None or target["spec"]["template"] == version.template:
+        if (target := self.deployments.get(app)) is None or target["spec"]["template"] == template:
             return
         self.promises.pushed()
         held = {"paused": True} if names.GUARD_LABEL in target["metadata"]["labels"] else {}
-        self._edit_spec(APP, template=version.template, **held)
+        self.promises.templates_applied(app, template_hash(template), held=bool(held))
+        self._edit_spec(app, template=template, **held)
 
-    def scale(self, replicas: int) -> None:
-        """An HPA, or a human."""
-        self._edit_spec(APP, replicas=replicas)
+    def _known(self, version: Version, app: str) -> Json:
+        template = version.template_of(app, self.shared)
+        self._versions[template_hash(template)] = version
+        return template
+
+    def scale(self, replicas: int, app: str = APP) -> None:
+        """A human, or an HPA that may."""
+        self._edit_spec(app, replicas=replicas)
+
+    def add_autoscaler(self, app: str = APP, **scale_down: str) -> None:
+        """An HPA of stable's Deployment."""
+        self.autoscalers[app] = {
+            "metadata": {"name": app, "namespace": NAMESPACE, "uid": f"{app}-hpa", "resourceVersion": "7"},
+            "spec": {
+                "scaleTargetRef": {"kind": "Deployment", "name": app},
+                **({"behavior": {"scaleDown": scale_down}} if scale_down else {}),
+            },
+        }
+        self.bump(self.autoscalers, app)
+
+    def autoscale(self, replicas: int, app: str = APP) -> None:
+        """What the HPA would have by the load: it does not shrink what it is told to keep."""
+        if not self.floor_is_held(app) or replicas > self.apps[app].target.replicas:
+            self.scale(replicas, app)
+
+    def change_config_map(self, name: str) -> None:
+        """Somebody edits it in place, or makes it."""
+        self.config_maps[name] = self._next()
+        self._changed = True
+
+    def remove_traffic(self, app: str) -> None:
+        """Neither Service nor Ingress: a worker."""
+        del self.services[app], self.ingresses[app]
+        self._changed = True
+
+    def answer(self, hook: str, verdict: Verdict | None) -> None:
+        """From now on a webhook answers so."""
+        self.hooks[hook] = verdict
+        self._changed = True
+
+    def fire(self, count: float) -> None:
+        """So many alerts fire from now on."""
+        self.firing = count
 
     def set_spec(self, **fields: Any) -> None:
         """The user edits the Canary; None takes a field away."""
@@ -224,6 +324,15 @@ class Cluster:
             "metadata": {**self.canary["metadata"], "generation": generation, "resourceVersion": self._next()},
         }
         self._changed = True
+
+    def command(self, command: str, token: str = "") -> None:
+        """`kubectl annotate canary podinfo fluxcanary.dev/<command>=<token>`."""
+        if self.canary is None:
+            return
+        metadata = self.canary["metadata"]
+        marks = {**metadata.get("annotations", {}), f"{names.GROUP}/{command}": token or self._next()}
+        self.canary = {**self.canary, "metadata": {**metadata, "annotations": marks}}
+        self.touch_canary()
 
     def touch_canary(self) -> None:
         """Somebody annotates the Canary: a status written on what was read before is stale."""
@@ -245,7 +354,7 @@ class Cluster:
     def set_ingress(self, *, present: bool) -> None:
         """Stable's Ingress is deleted, or made again."""
         if present:
-            self.ingresses[APP] = ingress()
+            self.ingresses[APP] = _ingress(APP)
         else:
             self.ingresses.pop(APP, None)
         self._changed = True
@@ -299,53 +408,66 @@ class Cluster:
 
     @property
     def target(self) -> Workload:
-        """Stable's Deployment."""
-        return Workload(self.deployments[APP])
+        """podinfo's Deployment."""
+        return self.apps[APP].target
 
     @property
     def serving(self) -> set[str]:
-        """The names of the versions whose pods are in stable."""
-        return {self._versions[name].name for name, pods in self.replica_sets.items() if pods.count}
+        """The names of podinfo's versions whose pods are in stable."""
+        return self.apps[APP].serving
 
     @property
-    def weight(self) -> int:
-        """The share that the canary's routes carry."""
-        route = self.ingresses.get(TWIN)
-        return 0 if route is None else int(route["metadata"]["annotations"][names.NGINX_CANARY_WEIGHT])
+    def twins(self) -> tuple[str, ...]:
+        """The names that the canary's objects have."""
+        shared = (f"{self.shared}-canary",) if self.shared else ()
+        return (*(app.twin for app in self.apps.values()), *shared)
+
+    @property
+    def weight(self) -> float:
+        """The share that the canary's routes carry, the highest of them."""
+        return max((share.weight for share in self.shares.values()), default=0)
+
+    @property
+    def shares(self) -> dict[str, Share]:
+        """What each of the canary's routes carries."""
+        return {name: share_of(self.ingresses[name]) for name in self.twins if name in self.ingresses}
 
     @property
     def copies(self) -> set[str]:
-        """The canary's objects that exist."""
+        """The canary's objects that exist: the kind, and for others than podinfo's the name."""
         places = {"Deployment": self.deployments, "Service": self.services, "Ingress": self.ingresses}
-        return {kind for kind, place in places.items() if TWIN in place}
+        return {
+            kind if twin == TWIN else f"{kind} {twin}"
+            for kind, place in places.items()
+            for twin in self.twins
+            if twin in place and names.CANARY_LABEL in place[twin]["metadata"]["labels"]
+        }
 
     @property
     def canary_version(self) -> Version | None:
-        """What the canary's pods run."""
-        if (twin := self.deployments.get(TWIN)) is None:
-            return None
-        image = twin["spec"]["template"]["spec"]["containers"][0]["image"]
-        return next(version for version in self._versions.values() if image == f"{APP}:{version.name}")
+        """What the pods of podinfo's canary run."""
+        return self.apps[APP].canary_version
 
     @property
     def canary_available(self) -> int:
-        """How many of the canary's pods are ready."""
-        twin = self.deployments.get(TWIN)
-        return 0 if twin is None else int(twin["status"]["availableReplicas"])
+        """How many of podinfo's canary's pods are ready."""
+        return self.apps[APP].canary_available
+
+    @property
+    def on_trial(self) -> list[App]:
+        """The apps that have a canary."""
+        return [app for app in self.apps.values() if app.twin in self.deployments and app.canary_version]
 
     @property
     def flux_waits(self) -> bool:
         """Whether Flux's health check runs."""
-        return self._flux[1] is not None
+        return self.flux.since is not None
 
-    @property
-    def stable_available(self) -> int:
-        """How many of stable's pods are ready."""
-        return self.target.available if APP in self.deployments else 0
-
-    def ever_served(self) -> bool:
-        """Whether stable has any pod that can serve."""
-        return any(pods.count and self._versions[name].rolls_out for name, pods in self.replica_sets.items())
+    def floor_is_held(self, app: str = APP) -> bool:
+        """Whether the HPA may not shrink stable."""
+        found = self.autoscalers.get(app)
+        policy = found and found["spec"].get("behavior", {}).get("scaleDown", {}).get("selectPolicy")
+        return policy == "Disabled"
 
     def version_of(self, name: str) -> Version:
         """By the hash of its template."""
@@ -384,15 +506,17 @@ class Cluster:
 
     def assert_nothing_left(self) -> None:
         """No object of a rollout, no traffic, no mark on the target."""
-        assert (self.weight, self.status.weight) == (0, 0)
+        assert (self.weight, self.status.share) == (0, NOTHING)
         assert self.copies == set()
-        assert APP not in self.deployments or self.target.verdict is None
+        assert not any(app.target.verdict for app in self.apps.values() if app.exists)
+        assert not any(names.FLOOR_LABEL in found["metadata"].get("labels", {}) for found in self.autoscalers.values())
 
     def __str__(self) -> str:
         said = "; ".join(f"{c.type}={c.status} {c.reason}: {c.message}" for c in self.status.conditions)
+        serving = [sorted(app.serving) for app in self.apps.values()]
         return (
             f"{self.now - START} {self.phase} step {self.status.step} weight {self.weight} "
-            f"serving {sorted(self.serving)} copies {sorted(self.copies)}: {said}; requests {self.requests[-8:]}"
+            f"serving {serving} copies {sorted(self.copies)}: {said}; requests {self.requests[-8:]}"
         )
 
     def _step(self, end: datetime) -> bool:
@@ -418,13 +542,11 @@ class Cluster:
     def _turns(self) -> list[datetime]:
         """When the cluster changes by itself."""
         times = [self._later[0][0]] if self._later else []
-        times.append(self._canary_ready[1])
-        if self.phase is Phase.PROGRESSING:
+        times += [time for app in self.apps.values() for time in app.turns()]
+        if self.status.under_way:
             times.append(self._next_scrape if self._next_scrape > self.now else self.now + SCRAPED_EVERY)
-        if self._rolling:
-            times += [self._rolling[1] + self.roll_takes, self._rolling[1] + self.stuck_after]
-        if since := self._flux[1]:
-            times.append(since + self.flux_waits_for)
+        if self.flux.since:
+            times.append(self.flux.since + self.flux.waits_for)
         for place in (self.deployments, self.services, self.ingresses):
             times += [self._gone_at(obj) for obj in place.values() if "deletionTimestamp" in obj["metadata"]]
         return times
@@ -451,23 +573,39 @@ class Cluster:
             self._due = self.now + max(decision.after, timedelta())
 
     def _observe(self, canary: Json) -> World:
+        cache = self._watched(canary)
+        client = cast("Client", _Reads(self))
+        observer = Observer(client, cache, IngressNginx(), Surroundings(OPERATOR, (HOOKS_HOST,)))
+        return at_once(observer.world(canary, self.now))
+
+    def _watched(self, canary: Json) -> Cache:
         cache = Cache()
         cache.put("Canary", canary)
-        for name in (APP, TWIN):
-            found = self.deployments.get(name)
-            if found and names.GUARD_LABEL in found["metadata"]["labels"]:
-                cache.put("Deployment", found)
-        for kind, place in (("Service", self.services), ("Ingress", self.ingresses)):
+        for obj in self.deployments.values():
+            if names.GUARD_LABEL in obj["metadata"]["labels"]:
+                cache.put("Deployment", obj)
+        places = {"Service": self.services, "Ingress": self.ingresses, "HorizontalPodAutoscaler": self.autoscalers}
+        for kind, place in places.items():
             for obj in place.values():
                 cache.put(kind, obj)
-        if TWIN in self.services and TWIN in self.deployments:
-            cache.put("EndpointSlice", endpoint_slice(TWIN, ready=self.canary_available > 0))
-        cache.put("Kustomization", self._kustomization())
+        for app in self.apps.values():
+            self._watch_canary(cache, app)
+        if self.shared and f"{self.shared}-canary" in self.services and self.on_trial:
+            ready = any(app.canary_available for app in self.on_trial)
+            cache.put("EndpointSlice", endpoint_slice(f"{self.shared}-canary", ready=ready))
+        for name, version in self.config_maps.items():
+            metadata = {"name": name, "namespace": NAMESPACE, "uid": name, "resourceVersion": version}
+            cache.put("ConfigMap", {"metadata": metadata, "digest": version})
+        cache.put("Kustomization", self.flux.kustomization)
         for kind in ("MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding"):
             cache.put(kind, _guard(kind))
-        client = cast("Client", _Reads(self))
-        observer = Observer(client, cache, IngressNginx(), OPERATOR)
-        return at_once(observer.world(canary, self.now))
+        return cache
+
+    def _watch_canary(self, cache: Cache, app: App) -> None:
+        if app.twin in self.services and app.twin in self.deployments:
+            cache.put("EndpointSlice", endpoint_slice(app.twin, ready=app.canary_available > 0))
+        for pod in app.pods():
+            cache.put("Pod", pod)
 
     def _decide(self, world: World) -> tuple[World, Decision]:
         answer = plan(world)
@@ -479,14 +617,38 @@ class Cluster:
 
     def _answer(self, world: World, question: Question) -> World:
         match question:
-            case AskReplicaSets():
+            case AskReplicaSets(targets):
                 self._request("read ReplicaSets", lambda: None)
-                found = (ReplicaSet(template_hash(pods.template), pods.count) for pods in self.replica_sets.values())
-                return replace(world, replica_sets=tuple(found))
+                return replace(world, members=tuple(self._with_replica_sets(m, targets) for m in world.members))
             case AskEvidence(exposure):
                 return replace(world, evidence=self._evidence(exposure))
             case AskSamples(metrics):
                 return replace(world, samples={metric.name: self._sample() for metric in metrics})
+            case AskAlerts(alerts):
+                return replace(world, alerts={alert: Measured(self.firing, 0.0) for alert in alerts})
+            case AskWebhooks(calls):
+                answers = {call.webhook.name: self._answer_of(world.status, call) for call in calls}
+                return replace(world, answers={**world.answers, **answers})
+
+    def _with_replica_sets(self, member: Member, targets: tuple[str, ...]) -> Member:
+        if member.name not in targets:
+            return member
+        found = self.apps[member.name].replica_sets.values()
+        return replace(member, replica_sets=tuple(ReplicaSet(pods.template, pods.count) for pods in found))
+
+    def _answer_of(self, status: Status, call: Call) -> HookAnswer | None:
+        """What the operator knows of it by now: an answer is kept for the rollout, and one that is no yes renewed."""
+        name = call.webhook.name
+        key = (name, f"{status.template} {status.started_at}")
+        known = self._answers.get(key)
+        if known and known.at >= call.since and (known.verdict is Verdict.PASS or known.at >= call.renew_before):
+            return known
+        self.called.append((name, call.phase))
+        verdict = self.hooks.get(name, Verdict.PASS)
+        if verdict is None:
+            return None
+        self._answers[key] = HookAnswer(verdict, f"webhook {name} says {verdict}", self.now)
+        return self._answers[key]
 
     def _evidence(self, exposure: Exposure) -> Evidence:
         """What the operator would know: the scrapes since the memory that it has, or that the status has kept."""
@@ -503,12 +665,13 @@ class Cluster:
         return Evidence(memory.state, cursor, memory.recent, problem=problem)
 
     def _scrape(self) -> None:
-        """What users did since the last scrape, by the share and the version that they met."""
-        version = self.canary_version
-        verdict = self.scrapes_fail or (version.verdict if version else Verdict.PASS)
+        """What users did since the last scrape, by the share and the versions that they met."""
+        verdict = self._met()
         users = 0 if verdict is Verdict.INCONCLUSIVE else USERS_PER_SCRAPE
-        serves = version is not None and self.canary_available > 0 and not self.canary_is_passed_over
-        canary = users * self.weight / 100 if serves else 0.0
+        trial = self.on_trial
+        serves = trial and all(app.canary_available for app in trial) and not self.canary_is_passed_over
+        testers = TESTERS_PER_SCRAPE if any(share.match for share in self.shares.values()) else 0
+        canary = min(users, users * self.weight / 100 + testers) if serves else 0.0
         failed = canary / 2 if verdict is Verdict.FAIL else 0.0
         stable = users - canary
         end = self.now.timestamp()
@@ -522,11 +685,15 @@ class Cluster:
         self.scrapes = [*self.scrapes[-200:], scrape]
         self._scraped.append(scrape)
         # nobody is told while the provider fails, or nothing is followed
-        self._changed |= self._memory is not None and verdict is not Verdict.ERROR and self.phase is Phase.PROGRESSING
+        self._changed |= self._memory is not None and verdict is not Verdict.ERROR and self.status.under_way
+
+    def _met(self) -> Verdict:
+        """What is measured: the worst of the canaries decides."""
+        verdicts = [app.canary_version.verdict for app in self.on_trial if app.canary_version]
+        return self.scrapes_fail or (worst(verdicts) if verdicts else Verdict.PASS)
 
     def _sample(self) -> Sample:
-        version = self.canary_version
-        match self.scrapes_fail or (version.verdict if version else Verdict.INCONCLUSIVE):
+        match self._met() if self.on_trial else self.scrapes_fail or Verdict.INCONCLUSIVE:
             case Verdict.PASS:
                 return Measured(5.0, self.now.timestamp())
             case Verdict.FAIL:
@@ -567,18 +734,21 @@ class Cluster:
 
     def _act(self, world: World, action: Action) -> None:
         match action:
-            case SetWeight(weight):
+            case SetShare(share):
                 network = Network(list(self.services.values()), list(self.ingresses.values()), ())
                 ours = {ref.name for ref in world.copies if ref.kind == "Ingress"}
-                for route in IngressNginx().routes(network, world.canary, world.traffic, weight, world.now):
+                said = str(share) if share.match else f"weight {share.weight:g}"
+                for route in IngressNginx().routes(network, world.canary, traffic_on_trial(world), share, world.now):
                     force = route["metadata"]["name"] in ours
-                    self._request(f"weight {weight}", partial(self._apply, route, force=force))
+                    self._request(said, partial(self._apply, route, force=force))
             case Apply(manifest, force):
                 self._request(f"apply {manifest['kind']}", partial(self._apply, manifest, force=force))
             case Delete(ref):
                 self._request(f"delete {ref.kind}", partial(self._delete, ref.kind, ref.name))
             case SetFinalizer(present):
                 self._request(f"finalizer {'on' if present else 'off'}", partial(self._set_finalizer, present=present))
+            case HoldFloor(autoscaler, held):
+                self._request(f"floor {'on' if held else 'off'}", partial(self._hold_floor, autoscaler, held=held))
             case Guard() | Unguard() | LiftPause() | MarkVerdict():
                 self._request(type(action).__name__, partial(self._touch, world, action))
 
@@ -620,17 +790,23 @@ class Cluster:
         }
         place[name] = {**(old or {}), **manifest, "metadata": {**metadata, "generation": 1}}
         if kind == "Deployment":
-            self._grow_canary(old)
-        self._bump(place, name)
+            next(app for app in self.apps.values() if app.twin == name).grow_canary(old)
+        self.bump(place, name)
 
-    def _grow_canary(self, old: Json | None) -> None:
-        """Pods of a new template replace all others; more pods of the same one come beside them."""
-        twin = self.deployments[TWIN]
-        same = old is not None and old["spec"]["template"] == twin["spec"]["template"]
-        ready_now, ready_at, wanted = self._canary_ready
-        kept = (wanted if self.now >= ready_at else ready_now) if same else 0
-        self._canary_ready = (kept, self.now + self.ready_after, twin["spec"]["replicas"])
-        self.deployments[TWIN] = {**twin, "status": {"observedGeneration": 1, "availableReplicas": 0}}
+    def _hold_floor(self, name: str, *, held: bool) -> None:
+        found = self.autoscalers.get(name)
+        if found is None:
+            return
+        metadata, spec = found["metadata"], found["spec"]
+        labels = {names.FLOOR_LABEL: APP} if held else {}
+        behavior = {"scaleDown": {"selectPolicy": "Disabled" if held else "Max"}}
+        self.promises.floor_held(self.apps[name], held=held)
+        self.autoscalers[name] = {
+            **found,
+            "metadata": {**metadata, "labels": labels},
+            "spec": {**spec, "behavior": behavior},
+        }
+        self.bump(self.autoscalers, name)
 
     def _delete(self, kind: str, name: str) -> None:
         place = {"Deployment": self.deployments, "Service": self.services, "Ingress": self.ingresses}[kind]
@@ -642,7 +818,7 @@ class Cluster:
                 **place[name],
                 "metadata": {**place[name]["metadata"], "deletionTimestamp": format_time(self.now)},
             }
-            self._bump(place, name)
+            self.bump(place, name)
         else:
             del place[name]
             self._changed = True
@@ -657,42 +833,47 @@ class Cluster:
         self._changed = True
 
     def _touch(self, world: World, action: Guard | Unguard | LiftPause | MarkVerdict) -> None:
-        seen, now = world.target, self.deployments.get(APP)
-        if seen is None or now is None or now["metadata"]["uid"] != seen.uid:
+        name = action.target
+        targets = [*(member.stable for member in world.members if member.stable), *world.former]
+        seen = next(target for target in targets if target.name == name)
+        now = self.deployments.get(name)
+        if now is None or now["metadata"]["uid"] != seen.uid:
             raise Conflicting("the Deployment is gone, or another one")
-        if isinstance(action, Unguard | LiftPause) and action.resource_version != now["metadata"]["resourceVersion"]:
+        if not isinstance(action, Guard) and seen.resource_version != now["metadata"]["resourceVersion"]:
             raise Conflicting("the Deployment has changed")
-        metadata = now["metadata"]
         match action:
             case Guard():
-                labels = {**metadata["labels"], names.GUARD_LABEL: world.canary.name}
-                self.deployments[APP] = {**now, "metadata": {**metadata, "labels": labels}}
-                self._bump(self.deployments, APP)
+                self._set_label(name, world.canary.name)
             case Unguard():
-                labels = {key: value for key, value in metadata["labels"].items() if key != names.GUARD_LABEL}
-                self.deployments[APP] = {**now, "metadata": {**metadata, "labels": labels}}
-                self.promises.released()
-                self._edit_spec(APP, paused=None)
+                self.promises.released(self.apps[name])
+                self._set_label(name, None)
+                self._edit_spec(name, paused=None)
             case LiftPause():
-                self._edit_spec(APP, paused=None)
-            case MarkVerdict(failure):
-                if seen.resource_version != metadata["resourceVersion"]:
-                    raise Conflicting("the Deployment has changed")
-                self.promises.marked(failed=failure is not None)
+                self._edit_spec(name, paused=None)
+            case MarkVerdict(_, failure):
+                self.promises.marked(self.apps[name], failed=failure is not None)
                 others = [c for c in now["status"].get("conditions", ()) if c["type"] != names.VERDICT_CONDITION]
                 ours = {"type": names.VERDICT_CONDITION, "status": "True"}
                 marks = [{**ours, "reason": failure.reason, "message": failure.message}] if failure else []
-                self.deployments[APP] = {**now, "status": {**now["status"], "conditions": [*others, *marks]}}
-                self._bump(self.deployments, APP)
+                self.deployments[name] = {**now, "status": {**now["status"], "conditions": [*others, *marks]}}
+                self.bump(self.deployments, name)
+
+    def _set_label(self, name: str, guard: str | None) -> None:
+        now = self.deployments[name]
+        others = {key: value for key, value in now["metadata"]["labels"].items() if key != names.GUARD_LABEL}
+        labels = {**others, **({names.GUARD_LABEL: guard} if guard else {})}
+        self.deployments[name] = {**now, "metadata": {**now["metadata"], "labels": labels}}
+        self.bump(self.deployments, name)
 
     def _edit_spec(self, name: str, **fields: Any) -> None:
         old = self.deployments[name]
         spec = {key: value for key, value in {**old["spec"], **fields}.items() if value is not None}
         metadata = {**old["metadata"], "generation": old["metadata"]["generation"] + 1}
         self.deployments[name] = {**old, "spec": spec, "metadata": metadata}
-        self._bump(self.deployments, name)
+        self.bump(self.deployments, name)
 
-    def _bump(self, place: dict[str, Json], name: str) -> None:
+    def bump(self, place: dict[str, Json], name: str) -> None:
+        """An object has changed."""
         place[name] = {**place[name], "metadata": {**place[name]["metadata"], "resourceVersion": self._next()}}
         self._changed = True
 
@@ -707,92 +888,13 @@ class Cluster:
                 if "deletionTimestamp" in obj["metadata"] and self._gone_at(obj) <= self.now:
                     del place[name]
                     self._changed = True
-        if APP in self.deployments:
-            self._play_stable()
-            self._play_flux()
-        if TWIN in self.deployments:
-            self._play_canary()
+        for app in self.apps.values():
+            app.play()
+        self._changed |= self.flux.healthy_or_over(list(self.apps.values()), self.now)
 
     def _gone_at(self, obj: Json) -> datetime:
         since = obj["metadata"]["deletionTimestamp"]
         return datetime.fromisoformat(since.replace("Z", "+00:00")) + self.deletion_takes
-
-    def _play_stable(self) -> None:
-        target = self.deployments[APP]
-        name, replicas = template_hash(target["spec"]["template"]), target["spec"]["replicas"]
-        others = [pods for key, pods in self.replica_sets.items() if key != name and pods.count]
-        if target["spec"].get("paused"):
-            self._rolling = None
-            if len(others) == 1 and name not in self.replica_sets:
-                others[0].count = replicas
-        elif others:
-            self._roll(name, target["spec"]["template"], replicas)
-        else:
-            self._rolling = None
-            self.replica_sets[name] = _Pods(target["spec"]["template"], replicas)
-        self._report_stable(target, name, replicas)
-
-    def _roll(self, name: str, pod_template: Json, replicas: int) -> None:
-        if self._rolling is None or self._rolling[0] != name:
-            self._rolling = (name, self.now)
-        if name not in self.replica_sets or not self.replica_sets[name].count:
-            self.promises.rolls_out(name)
-            self.replica_sets[name] = _Pods(pod_template, 1)
-        if self.now >= self._rolling[1] + self.roll_takes and self._versions[name].rolls_out:
-            for pods in self.replica_sets.values():
-                pods.count = 0
-            self.replica_sets[name] = _Pods(pod_template, replicas)
-            self._rolling = None
-
-    def _report_stable(self, target: Json, name: str, replicas: int) -> None:
-        """The status of stable's Deployment. A condition that others put there stays."""
-        able = [pods for key, pods in self.replica_sets.items() if self._versions[key].rolls_out]
-        stuck = self._rolling is not None and self.now >= self._rolling[1] + self.stuck_after
-        others = [c for c in target["status"].get("conditions", ()) if c["type"] != "Progressing"]
-        said = {
-            "type": "Progressing",
-            "status": "False",
-            "reason": "ProgressDeadlineExceeded",
-            "message": "no progress",
-        }
-        status = {
-            "observedGeneration": target["metadata"]["generation"],
-            "replicas": sum(pods.count for pods in self.replica_sets.values()),
-            "updatedReplicas": self.replica_sets[name].count if name in self.replica_sets else 0,
-            "availableReplicas": 0 if self.stable_is_down else min(replicas, sum(pods.count for pods in able)),
-            "conditions": [*others, *([said] if stuck else [])],
-        }
-        self._set_status(APP, status)
-
-    def _play_flux(self) -> None:
-        """Its health check ends when the Deployment is healthy, says that it failed, or after the timeout."""
-        revision, since = self._flux
-        over = since and (self.target.rolled_out or self.target.verdict or self.now >= since + self.flux_waits_for)
-        if over:
-            self._flux = (revision, None)
-            self._changed = True
-
-    def _kustomization(self) -> Json:
-        revision, since = self._flux
-        message = f"Running health checks for revision {revision} with a timeout of 3m0s"
-        waiting = {"type": "Reconciling", "status": "True", "reason": "Progressing", "message": message}
-        return {
-            "metadata": {"name": "apps", "namespace": "flux-system", "uid": "apps-uid", "resourceVersion": "7"},
-            "status": {"lastAttemptedRevision": revision, "conditions": [waiting] if since else []},
-        }
-
-    def _play_canary(self) -> None:
-        ready_now, ready_at, wanted = self._canary_ready
-        version = self.canary_version
-        count = wanted if self.now >= ready_at else ready_now
-        count = count if version and version.starts and not self.canary_is_down else 0
-        counts = {"replicas": wanted, "updatedReplicas": wanted, "availableReplicas": count}
-        self._set_status(TWIN, {"observedGeneration": 1, **counts})
-
-    def _set_status(self, name: str, status: Json) -> None:
-        if self.deployments[name]["status"] != status:
-            self.deployments[name] = {**self.deployments[name], "status": status}
-            self._bump(self.deployments, name)
 
 
 class _Refused(Exception):
@@ -812,6 +914,10 @@ class _Reads:
         if name not in self.cluster.deployments:
             raise NotFound(404, f"no Deployment {name}")
         return self.cluster.deployments[name]
+
+
+def _ingress(name: str) -> Json:
+    return ingress(name, path(name), host=f"{name}.example")
 
 
 def _end(exposure: Exposure) -> float:

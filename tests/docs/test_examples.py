@@ -2,16 +2,34 @@
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 
+from analysis.verdict import Verdict
 from canary.engine.world import Identity
 from canary.metrics.queries import queries
 from canary.model import names, reasons
+from canary.model.configuration import ConfigRef
+from canary.model.evidence import Saved
 from canary.model.metric_template import BUILTIN_VARIABLES, parse_metric_template
+from canary.model.share import Header, Match, Share
 from canary.model.spec import parse_spec
+from canary.model.status import (
+    Arm,
+    Cause,
+    Check,
+    Condition,
+    HookRecord,
+    Phase,
+    Release,
+    Status,
+    StepEvidence,
+    Trial,
+    dump_status,
+)
 from canary.model.template import Json
 from canary.model.traffic import Backend, Traffic
 
@@ -31,17 +49,21 @@ def _schema(plural: str, part: str) -> Json:
 
 
 def _paths(schema: Json, path: str) -> Iterator[str]:
-    """The path of every field below: `spec.steps[].weight`."""
+    """The path of every field below: `spec.steps[].weight`. The names in a map are the user's own: `<name>`."""
     if schema["type"] == "array":
         schema, path = schema["items"], f"{path}[]"
     for name, field in schema.get("properties", {}).items():
         yield f"{path}.{name}"
         yield from _paths(field, f"{path}.{name}")
+    if own := schema.get("additionalProperties"):
+        yield from _paths(own, f"{path}.<name>")
 
 
 def _used(value: object, path: str) -> Iterator[str]:
-    """The path of every field that an example sets; the names in a map are the user's own."""
-    if path.endswith(".templateVariables"):
+    """The path of every field that is set."""
+    if path.endswith(_MAPS) and isinstance(value, dict):
+        for field in value.values():
+            yield from _used(field, f"{path}.<name>")
         return
     if isinstance(value, list):
         for item in value:
@@ -51,6 +73,9 @@ def _used(value: object, path: str) -> Iterator[str]:
             yield f"{path}.{name}"
             yield from _used(field, f"{path}.{name}")
 
+
+_MAPS = (".templateVariables", ".metadata", ".labels", ".headers", ".handled")
+"""Fields below which the names are the user's own."""
 
 SPEC_FIELDS = frozenset(_paths(_schema(names.PLURAL, "spec"), "spec"))
 STATUS_FIELDS = frozenset(_paths(_schema(names.PLURAL, "status"), "status"))
@@ -67,10 +92,29 @@ def _blocks() -> Iterator[tuple[str, Json]]:
             yield file.name, document
 
 
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+CHECK = Check("errors", Verdict.PASS, 1.0, "well", Arm(10, 0.0), Arm(90, 0.0), 0.5)
+EVERYTHING = Status(
+    phase=Phase.SUSPENDED,
+    suspended_phase=Phase.WAITING,
+    share=Share(0.5, Match(Header("x-canary", regex="a|b"), "canary")),
+    trial=(Trial("app", "2bbccebba9"),),
+    straight=Cause.KNOWN_GOOD,
+    evidence=(StepEvidence(1, 0.5, NOW, (CHECK,)),),
+    checks=(CHECK,),
+    hooks=(HookRecord("gate", Verdict.FAIL, "no", NOW),),
+    judge=Saved(1, {"version": 1, "bounds": 0, "floats": ""}, {"pod": 1.0}),
+    promoted=(Release("main@sha1:4c1ca09", (Trial("app", "2bbccebba9"),)),),
+    configuration=((ConfigRef("ConfigMap", "app"), "0123456789"),),
+    handled=(("abort", "1"),),
+    conditions=(Condition("Ready", "True", "Promoted", "well", NOW),),
+)
+"""A status in which every field is set that is not always there."""
+
 BLOCKS = tuple(_blocks())
 CANARIES = tuple((name, document) for name, document in BLOCKS if document.get("kind") == names.KIND)
 TEMPLATES = tuple((name, document) for name, document in BLOCKS if document.get("kind") == "MetricTemplate")
-REASONS = {name: value for name, value in vars(reasons).items() if name.isupper()}
+REASONS = {name: value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
 
 
 @pytest.mark.parametrize("document", [pytest.param(document, id=name) for name, document in BLOCKS])
@@ -99,7 +143,8 @@ def test_the_queries_of_every_canary_shown_can_be_written_with_the_templates_sho
     spec = parse_spec(document["spec"])
     own = {metric.name for metric in spec.analysis.metrics if metric.query or metric.template_ref}
     traffic = Traffic((Backend("podinfo", "podinfo", "80"),), (), frozenset())
-    written = queries(Identity(place, document["metadata"]["name"], "uid", 1), spec, traffic, found.get)
+    identity = Identity(place, document["metadata"]["name"], "uid", 1)
+    written = queries(identity, spec, spec.targets[0].name, traffic, found.get)
     assert isinstance(written, dict)
     assert written.keys() == own
 
@@ -116,6 +161,10 @@ def test_readme_and_the_reference_show_a_canary() -> None:
 @pytest.mark.parametrize("field", sorted(SPEC_FIELDS | STATUS_FIELDS))
 def test_every_field_is_in_the_reference(field: str) -> None:
     assert f"`{field}`" in REFERENCE
+
+
+def test_the_schema_has_every_field_of_a_status_that_is_written() -> None:
+    assert set(_used(dump_status(EVERYTHING), "status")) == STATUS_FIELDS
 
 
 @pytest.mark.parametrize("field", sorted(TEMPLATE_FIELDS))
@@ -144,3 +193,16 @@ def test_every_link_between_pages_leads_somewhere(page: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
     broken = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_heading_leads_to_one(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text())
+    broken = [(to, name) for to, name in links if name not in _anchors((page.parent / to) if to else page)]
+    assert broken == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """As GitHub names the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}

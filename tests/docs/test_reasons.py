@@ -8,7 +8,7 @@ from canary.model import reasons
 
 ROOT = Path(__file__).parents[2]
 MODULE = ROOT / "canary" / "model" / "reasons.py"
-CONSTANTS = {name: value for name, value in vars(reasons).items() if name.isupper()}
+CONSTANTS = {name: value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, str)}
 SOURCES = {path: path.read_text(encoding="utf-8") for path in (ROOT / "canary").rglob("*.py") if path != MODULE}
 
 

@@ -8,23 +8,29 @@ from canary.engine.phases import RESTING, TRANSITIONS, IllegalMove, Move, move
 from canary.engine.plan import STAGES
 from canary.model.status import Phase
 
-INITIALIZED, PROGRESSING, PROMOTING = Phase.INITIALIZED, Phase.PROGRESSING, Phase.PROMOTING
+INITIALIZED, PROGRESSING, WAITING = Phase.INITIALIZED, Phase.PROGRESSING, Phase.WAITING
+PROMOTING = Phase.PROMOTING
 SUCCEEDED, FAILED = Phase.SUCCEEDED, Phase.FAILED
 
 LEGAL: dict[tuple[Phase | None, Move], Phase] = {
     (None, Move.ADOPT): INITIALIZED,
     **dict.fromkeys(
-        [(phase, Move.HOLD) for phase in (INITIALIZED, SUCCEEDED, FAILED, PROGRESSING, PROMOTING)], PROGRESSING
+        [(phase, Move.HOLD) for phase in (INITIALIZED, SUCCEEDED, FAILED, PROGRESSING, WAITING, PROMOTING)], PROGRESSING
     ),
-    (INITIALIZED, Move.REVERT): INITIALIZED,
-    (SUCCEEDED, Move.REVERT): SUCCEEDED,
     (FAILED, Move.REVERT): INITIALIZED,
     (PROGRESSING, Move.REVERT): INITIALIZED,
+    (WAITING, Move.REVERT): INITIALIZED,
     (PROMOTING, Move.REVERT): INITIALIZED,
+    (PROGRESSING, Move.WAIT): WAITING,
+    (WAITING, Move.GO_ON): PROGRESSING,
     (PROGRESSING, Move.PROMOTE): PROMOTING,
+    (WAITING, Move.PROMOTE): PROMOTING,
     (PROGRESSING, Move.FAIL): FAILED,
+    (WAITING, Move.FAIL): FAILED,
+    (FAILED, Move.RETRY): PROGRESSING,
     (PROMOTING, Move.FINISH): SUCCEEDED,
     (PROGRESSING, Move.LOSE): INITIALIZED,
+    (WAITING, Move.LOSE): INITIALIZED,
     (PROMOTING, Move.LOSE): INITIALIZED,
     (FAILED, Move.LOSE): INITIALIZED,
 }
@@ -45,8 +51,9 @@ def test_an_illegal_move_is_refused_by_its_name_and_changes_nothing(phase: Phase
     assert table == TRANSITIONS
 
 
-def test_only_the_evidence_promotes_and_only_a_promotion_succeeds() -> None:
-    assert [start for start, end in TRANSITIONS.items() if end is PROMOTING] == [(PROGRESSING, Move.PROMOTE)]
+def test_only_a_rollout_under_way_is_promoted_and_only_a_promotion_succeeds() -> None:
+    promoted = {start for start, end in TRANSITIONS.items() if end is PROMOTING}
+    assert promoted == {(PROGRESSING, Move.PROMOTE), (WAITING, Move.PROMOTE)}
     into = {phase for (phase, _), end in TRANSITIONS.items() if end is SUCCEEDED and phase is not SUCCEEDED}
     assert into == {PROMOTING}
 

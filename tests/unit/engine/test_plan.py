@@ -13,7 +13,7 @@ from canary.engine.decision import (
     Decision,
     MarkVerdict,
     SetFinalizer,
-    SetWeight,
+    SetShare,
     Unguard,
 )
 from canary.engine.plan import plan
@@ -23,20 +23,25 @@ from canary.model import names, reasons
 from canary.model.evidence import Evidence
 from canary.model.measurement import Measured, NoData, ProviderError, Sample
 from canary.model.scrape import Arms
+from canary.model.share import NOTHING, Share
 from canary.model.spec import CanarySpec, Step, Target
 from canary.model.status import Phase, Status
 from canary.model.traffic import Route
 from canary.model.workload import Workload
 from tests.manifests import (
+    APP,
     ASKED,
     CANARY,
     COPIES,
+    GONE,
+    OLDER,
     QUEUE,
     START,
     STEPS,
     TRAFFIC,
     canary_workload,
     deployment,
+    on_trial,
     route,
     service,
     template,
@@ -54,8 +59,8 @@ def rollout(**fields: Any) -> World:
         phase=Phase.PROGRESSING,
         step=1,
         steps=2,
-        weight=10,
-        template=HELD.template_hash,
+        share=Share(10),
+        trial=on_trial(HELD),
         progressed_at=LONG_AGO,
         observed_generation=1,
     )
@@ -81,7 +86,7 @@ def reason(decision: Decision, type_: str = "Reconciling") -> str | None:
 
 
 class TestBeforeTheFirstShare:
-    AT_0 = replace(rollout().status, step=0, weight=0)
+    AT_0 = replace(rollout().status, step=0, share=NOTHING)
 
     def test_services_without_endpoints_are_waited_for(self) -> None:
         decision = decided(rollout(status=self.AT_0, route=route(endpoints=False)))
@@ -107,7 +112,7 @@ class TestRoutesAreAsTheyShouldBe:
     )
     def test_or_they_are_written_again(self, broken: Route) -> None:
         decision = decided(rollout(route=broken))
-        assert decision.actions == (SetWeight(10),)
+        assert decision.actions == (SetShare(Share(10)),)
         assert decision.after == SETTLE
 
     @pytest.mark.parametrize(
@@ -124,9 +129,7 @@ class TestRoutesAreAsTheyShouldBe:
         found = {**twin, "spec": {**twin["spec"], **spoilt}}
         decision = decided(rollout(route=route(10, LONG_AGO, services=(found,))))
         applied = [action.manifest for action in decision.actions if isinstance(action, Apply)]
-        assert twin in applied
-        sizes = [manifest["spec"]["replicas"] for manifest in applied if manifest["kind"] == "Deployment"]
-        assert sizes == [2], "a canary with a share does not shrink, though one pod would do for 10 %"
+        assert applied == [twin], "a canary with a share does not shrink, though one pod would do for 10 %"
 
     def test_what_the_api_server_adds_to_a_service_is_no_difference(self) -> None:
         (twin,) = route().services
@@ -148,29 +151,29 @@ class TestEvidence:
     DOWN = Workload(deployment(pods=HELD.template, paused=True, status={"availableReplicas": 0}))
 
     def test_users_requests_are_followed_from_the_beginning(self) -> None:
-        at_0 = replace(rollout().status, step=0, weight=0)
-        question = plan(rollout(spec=CanarySpec(Target("podinfo")), status=at_0, route=route(), workload=None))
+        at_0 = replace(rollout().status, step=0, share=NOTHING)
+        question = plan(rollout(spec=CanarySpec((Target(APP),)), status=at_0, route=route(), workload=None))
         assert isinstance(question, AskEvidence)
         assert (question.exposure.step, question.exposure.exposed_at, question.exposure.in_effect_at) == (0, None, None)
         assert question.exposure.arms == Arms(CANARY.namespace, TRAFFIC.backends)
 
     def test_what_the_judge_must_know_of_the_share_goes_with_the_question(self) -> None:
         status = replace(rollout().status, exposed_at=LONG_AGO)
-        question = plan(rollout(spec=CanarySpec(Target("podinfo"), STEPS), status=status))
+        question = plan(rollout(spec=CanarySpec((Target(APP),), steps=STEPS), status=status))
         assert isinstance(question, AskEvidence)
         assert (question.exposure.step, question.exposure.exposed_at) == (1, LONG_AGO)
         assert question.exposure.in_effect_at == LONG_AGO + SETTLE
 
     def test_a_weight_that_is_not_in_effect_is_no_share(self) -> None:
-        question = plan(rollout(spec=CanarySpec(Target("podinfo"), STEPS), route=route(5, LONG_AGO)))
+        question = plan(rollout(spec=CanarySpec((Target(APP),), steps=STEPS), route=route(5, LONG_AGO)))
         assert isinstance(question, AskEvidence)
         assert question.exposure.in_effect_at is None
 
     def test_nobody_gets_a_canary_that_cannot_be_judged(self) -> None:
-        at_0 = replace(rollout().status, step=0, weight=0)
+        at_0 = replace(rollout().status, step=0, share=NOTHING)
         dead = Evidence(None, {}, problem=ProviderError("cannot connect to Prometheus"))
         for evidence, why in ((dead, reasons.PROVIDER_FAILED), (Evidence(None, {}, heard=False), None)):
-            at = rollout(spec=CanarySpec(Target("podinfo"), STEPS), status=at_0, route=route(), evidence=evidence)
+            at = rollout(spec=CanarySpec((Target(APP),), steps=STEPS), status=at_0, route=route(), evidence=evidence)
             decision = decided(at)
             assert (decision.status.step, decision.actions) == (0, ())
             assert reason(decision) == why
@@ -197,10 +200,13 @@ class TestEvidence:
         assert reason(decision) == reasons.STABLE_NOT_READY
 
 
+LONGER = tuple(Step(Share(weight)) for weight in (10, 20, 30))
+
+
 class TestEditedSteps:
-    @pytest.mark.parametrize("steps", [(Step(9), Step(50)), (Step(20),)], ids=["lower", "fewer"])
+    @pytest.mark.parametrize("steps", [(Step(Share(9)), Step(Share(50))), (Step(Share(20)),)], ids=["lower", "fewer"])
     def test_they_begin_anew(self, steps: tuple[Step, ...]) -> None:
-        decision = decided(rollout(spec=CanarySpec(Target("podinfo"), steps, ASKED)))
+        decision = decided(rollout(spec=CanarySpec((Target(APP),), steps=steps, analysis=ASKED)))
         assert (decision.status.step, decision.status.weight, decision.status.steps) == (0, 0, len(steps))
         assert decision.actions == ()
         assert [event.message for event in decision.events] == [
@@ -208,14 +214,12 @@ class TestEditedSteps:
         ]
 
     def test_an_edit_of_later_ones_changes_nothing_of_the_present_one(self) -> None:
-        assert isinstance(
-            plan(rollout(spec=CanarySpec(Target("podinfo"), (Step(10), Step(20), Step(30)), ASKED))), AskSamples
-        )
+        assert isinstance(plan(rollout(spec=CanarySpec((Target(APP),), steps=LONGER, analysis=ASKED))), AskSamples)
 
 
 class TestApplyingCopies:
     def test_others_are_not_forced_away_and_our_own_are(self) -> None:
-        at_0 = replace(rollout().status, step=0, weight=0)
+        at_0 = replace(rollout().status, step=0, share=NOTHING)
         fresh = decided(rollout(status=at_0, workload=None, route=route(), copies=()))
         again = decided(rollout(status=at_0, workload=None, route=route()))
         assert [action.force for action in fresh.actions if isinstance(action, Apply)] == [False, False]
@@ -232,25 +236,25 @@ class TestGivingBack:
 
     def test_its_mark_goes_then_its_label_then_its_finalizer(self) -> None:
         marked = Workload(deployment(status=self.MARKED))
-        assert decided(world(canary=self.DELETED, target=marked)).actions == (MarkVerdict(None),)
-        assert decided(world(canary=self.DELETED)).actions == (Unguard("7"),)
+        assert decided(world(canary=self.DELETED, target=marked)).actions == (MarkVerdict(APP, None),)
+        assert decided(world(canary=self.DELETED)).actions == (Unguard(APP, "7"),)
         free = Workload(deployment(guard=None))
         assert decided(world(canary=self.DELETED, target=free)).actions == (SetFinalizer(present=False),)
 
     def test_a_target_of_an_older_canary_keeps_its_mark_and_its_label(self) -> None:
         theirs = Workload(deployment(guard="older", status=self.MARKED))
-        decision = decided(world(canary=self.DELETED, target=theirs, rival="older"))
+        decision = decided(world(canary=self.DELETED, target=theirs, rival=OLDER))
         assert decision.actions == (SetFinalizer(present=False),)
 
     def test_it_needs_neither_a_spec_nor_routes_of_stable(self) -> None:
         broken = Finding(reasons.INVALID_SPEC, "no")
-        at = rollout(canary=self.DELETED, spec=broken, traffic=broken, target=None, workload=None)
-        assert decided(at).actions == (SetWeight(0),)
+        at = rollout(canary=self.DELETED, spec=broken, members=(replace(GONE, traffic=broken),))
+        assert decided(at).actions == (SetShare(NOTHING),)
 
 
 def test_a_rival_is_left_alone() -> None:
     unguarded = Workload(deployment(guard="older"))
-    decision = decided(world(rival="older", target=unguarded))
+    decision = decided(world(rival=OLDER, target=unguarded))
     assert decision.actions == ()
     assert reason(decision, "Stalled") == reasons.TARGET_IN_USE
 

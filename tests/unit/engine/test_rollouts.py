@@ -112,8 +112,8 @@ def test_it_has_succeeded_only_when_nothing_is_left() -> None:
     cluster.assert_nothing_left()
 
 
-def test_a_version_that_served_once_and_no_longer_does_is_judged_again() -> None:
-    cluster = adopted()
+def test_a_version_that_served_once_and_no_longer_does_is_judged_again_where_the_user_wants_that() -> None:
+    cluster = adopted(spec={"knownGoodRevisions": 0})
     cluster.push(V2)
     cluster.run()
     cluster.push(V1)
@@ -267,7 +267,7 @@ class TestRollback:
 
     def test_flux_stops_waiting_for_the_failed_template_and_the_mark_goes(self) -> None:
         cluster = adopted()
-        cluster.flux_waits_for = timedelta(hours=1)
+        cluster.flux.waits_for = timedelta(hours=1)
         cluster.push(BAD)
         cluster.run_until(lambda c: c.phase is Phase.FAILED)
         assert cluster.flux_waits
@@ -522,23 +522,6 @@ class TestComparison:
         assert stalled is not None
         assert "the provider of the metrics failed for 1m30s" in stalled.message
 
-    def test_a_bake_is_waited_for_before_the_promotion(self) -> None:
-        cluster = adopted(spec=COMPARED | {"bake": "15m"})
-        cluster.push(V2)
-        cluster.run_until(lambda c: c.weight == 10)
-        begun = cluster.now
-        cluster.run_until(lambda c: c.phase is Phase.PROMOTING)
-        assert timedelta(minutes=15) <= cluster.now - begun <= timedelta(minutes=15, seconds=1)
-
-    def test_what_turns_bad_during_the_bake_is_found(self) -> None:
-        cluster = adopted(spec=COMPARED | {"bake": "15m"})
-        cluster.push(V2)
-        cluster.run_until(lambda c: c.weight == 50)
-        cluster.run(600)
-        cluster.scrapes_fail = Verdict.FAIL
-        cluster.run(30)
-        assert cluster.phase is Phase.FAILED
-
 
 class TestNotReady:
     def test_a_canary_that_never_starts_fails_by_the_deadline_and_got_no_request(self) -> None:
@@ -787,15 +770,35 @@ class TestBlocked:
         assert cluster.phase is Phase.FAILED
         assert cluster.ingresses[TWIN] is theirs
 
-    def test_a_target_that_is_gone_fails_the_rollout_and_leaves_nothing(self) -> None:
+    def test_a_target_that_is_gone_is_on_trial_no_more_and_leaves_nothing(self) -> None:
+        cluster = adopted()
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.weight == 10)
+        begun = cluster.now
+        del cluster.deployments[APP]
+        cluster.touch_canary()
+        cluster.run_until(lambda c: c.weight == 0)
+        assert cluster.now == begun, "there is nothing left to compare with"
+        cluster.run()
+        assert cluster.phase is Phase.INITIALIZED
+        assert cluster.reason("Stalled") == reasons.TARGET_NOT_FOUND
+        cluster.assert_nothing_left()
+
+    def test_a_target_that_is_there_again_is_taken_in_and_its_next_version_is_judged(self) -> None:
         cluster = adopted()
         cluster.push(V2)
         cluster.run_until(lambda c: c.weight == 10)
         del cluster.deployments[APP]
         cluster.touch_canary()
         cluster.run()
-        assert cluster.phase is Phase.FAILED
-        cluster.assert_nothing_left()
+        cluster.create_target(V1)
+        cluster.run()
+        assert_at_rest(cluster, Phase.INITIALIZED, V1)
+        assert cluster.reason("Stalled") is None
+        cluster.push(V2)
+        cluster.run_until(lambda c: c.weight == 10)
+        cluster.run()
+        assert_at_rest(cluster, Phase.SUCCEEDED, V2)
 
 
 class TestTampering:

@@ -69,8 +69,12 @@ class TestLabels:
                 "spec": {},
             }
         )
-        template = canary_template(Workload(target), CANARY, SELECTOR_KEYS)
-        assert template["metadata"]["annotations"] == {"prometheus.io/scrape": "true"}
+        held = Workload(target)
+        template = canary_template(held, CANARY, SELECTOR_KEYS)
+        assert template["metadata"]["annotations"] == {
+            "prometheus.io/scrape": "true",
+            names.TEMPLATE_ANNOTATION: held.template_hash,
+        }
 
     def test_the_rest_of_the_template_is_the_held_one(self) -> None:
         affinity = {"podAntiAffinity": {"x": [{"labelSelector": {"matchLabels": {"app": "podinfo"}}}]}}

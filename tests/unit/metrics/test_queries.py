@@ -32,7 +32,7 @@ def using(**fields: Any) -> Json:
 def asked(*metrics: Json, templates: tuple[Json, ...] = ()) -> Mapping[str, str] | Finding:
     spec = parse_spec({"targets": [{"name": "podinfo"}], "analysis": {"metrics": list(metrics)}})
     known = {each["metadata"]["name"]: each for each in templates}
-    return queries(CANARY, spec, Traffic(BACKENDS, (), frozenset()), known.get)
+    return queries(CANARY, spec, spec.targets[0].name, Traffic(BACKENDS, (), frozenset()), known.get)
 
 
 def test_the_built_in_metrics_have_none() -> None:

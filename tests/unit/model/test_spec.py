@@ -6,18 +6,24 @@ from typing import Any
 import pytest
 
 from canary.model.fields import SpecError
+from canary.model.freeze import NEVER
+from canary.model.share import Header, Match, Share
 from canary.model.spec import (
     DEFAULT_METRICS,
+    RESTARTED,
     Analysis,
     CanarySpec,
     Metric,
     OnError,
+    OnFailure,
     OnInconclusive,
+    Scope,
     Step,
     Target,
     ThresholdRange,
     parse_spec,
 )
+from canary.model.webhook import HookType
 
 MINIMAL: dict[str, Any] = {"targets": [{"name": "podinfo"}]}
 
@@ -34,11 +40,17 @@ def refused(**fields: Any) -> SpecError:
 
 def test_a_name_is_all_that_is_needed() -> None:
     spec = parse_spec(MINIMAL)
-    assert spec.target == Target("podinfo", ())
+    assert spec.targets == (Target("podinfo"),)
     assert [(step.weight, step.hold, step.max_hold) for step in spec.steps] == [
         (weight, timedelta(seconds=30), timedelta(minutes=2)) for weight in (5, 10, 20, 35, 50)
     ]
-    assert spec.bake == timedelta()
+    assert spec.webhooks == ()
+    assert spec.freeze == NEVER
+    assert spec.on_failure is OnFailure.ROLLBACK
+    assert spec.known_good == 3
+    assert spec.skip_analysis_for == (RESTARTED,)
+    assert spec.scheduling_timeout == timedelta()
+    assert spec.scope is Scope.TARGETS
     assert spec.analysis.interval == timedelta(seconds=15)
     assert spec.analysis.threshold == 2
     assert spec.analysis.metrics == (Metric("request-success-rate"), Metric("request-duration"))
@@ -55,8 +67,22 @@ def test_a_name_is_all_that_is_needed() -> None:
 def test_everything_can_be_said() -> None:
     spec = parse_spec(
         {
-            "targets": [{"name": "podinfo", "ingresses": [{"name": "public"}, {"name": "internal"}]}],
-            "steps": [{"weight": 1, "for": "90s", "maxFor": "10m"}, {"weight": 100}],
+            "targets": [
+                {"name": "podinfo", "ingresses": [{"name": "public"}, {"name": "internal"}]},
+                {"name": "backend"},
+            ],
+            "scope": "Release",
+            "steps": [
+                {"match": [{"headers": {"X-Tester": {"exact": "yes"}}}], "for": "10s"},
+                {"weight": 0.5, "for": "90s", "maxFor": "10m"},
+                {"weight": 80, "gate": "manual"},
+            ],
+            "onFailure": "hold",
+            "knownGoodRevisions": 0,
+            "skipAnalysisFor": ["/metadata/labels/version"],
+            "schedulingTimeout": "2m",
+            "webhooks": [{"name": "load-test", "type": "rollout", "url": "http://loadtester.test/"}],
+            "freeze": {"windows": [{"schedule": "0 16 * * FRI", "duration": "64h"}]},
             "bake": "1h30m",
             "analysis": {
                 "interval": "30s",
@@ -81,9 +107,24 @@ def test_everything_can_be_said() -> None:
             "suspend": True,
         }
     )
-    assert spec.target == Target("podinfo", ("public", "internal"))
-    assert spec.steps == (Step(1, timedelta(seconds=90), timedelta(minutes=10)), Step(100))
-    assert spec.bake == timedelta(minutes=90)
+    assert spec.targets == (
+        Target("podinfo", ("public", "internal")),
+        Target("backend", path="spec.targets[1]"),
+    )
+    assert spec.scope is Scope.RELEASE
+    assert spec.steps == (
+        Step(Share(0, Match(Header("X-Tester", exact="yes"))), timedelta(seconds=10)),
+        Step(Share(0.5), timedelta(seconds=90), timedelta(minutes=10)),
+        Step(Share(80), manual=True),
+        Step(Share(95), timedelta(minutes=90), timedelta(minutes=90)),
+    )
+    assert spec.on_failure is OnFailure.HOLD
+    assert spec.known_good == 0
+    assert spec.skip_analysis_for == (RESTARTED, "/metadata/labels/version")
+    assert spec.scheduling_timeout == timedelta(minutes=2)
+    assert [hook.name for hook in spec.hooks(HookType.ROLLOUT)] == ["load-test"]
+    assert spec.hooks(HookType.ROLLBACK) == ()
+    assert [window.schedule for window in spec.freeze.windows] == ["0 16 * * FRI"]
     assert spec.analysis == Analysis(
         interval=timedelta(seconds=30),
         threshold=5,
@@ -137,7 +178,7 @@ def test_a_built_in_metric_is_compared_with_stable_unless_limits_are_given() -> 
 def test_proof_is_looked_for_two_minutes_or_as_long_as_the_step_takes(
     step: dict[str, str], hold: timedelta, max_hold: timedelta
 ) -> None:
-    assert parsed(steps=[{"weight": 5, **step}]).steps == (Step(5, hold, max_hold),)
+    assert parsed(steps=[{"weight": 5, **step}]).steps == (Step(Share(5), hold, max_hold),)
 
 
 def test_an_error_never_lets_the_canary_go_on() -> None:
@@ -145,7 +186,32 @@ def test_an_error_never_lets_the_canary_go_on() -> None:
 
 
 def test_a_week_is_the_longest() -> None:
-    assert parsed(bake="168h").bake == timedelta(days=7)
+    assert parsed(steps=[{"weight": 5, "for": "168h"}]).steps[0].hold == timedelta(days=7)
+
+
+class TestBake:
+    def test_it_is_a_last_step_in_which_stable_keeps_enough_to_compare_with(self) -> None:
+        assert [step.weight for step in parsed(bake="15m").steps] == [5, 10, 20, 35, 50, 95]
+        assert parsed(bake="15m").steps[-1] == Step(Share(95), timedelta(minutes=15), timedelta(minutes=15))
+
+    def test_proof_is_looked_for_two_minutes_in_a_short_one(self) -> None:
+        assert parsed(bake="10s").steps[-1] == Step(Share(95), timedelta(seconds=10), timedelta(minutes=2))
+
+    def test_it_takes_no_share_back(self) -> None:
+        assert [step.weight for step in parsed(steps=[{"weight": 99}], bake="15m").steps] == [99, 99]
+
+    def test_none_is_no_step(self) -> None:
+        assert parsed(bake="0s").steps == parsed().steps
+
+
+def test_a_step_may_widen_who_is_asked_without_more_weight() -> None:
+    testers = {"match": [{"headers": {"X-Tester": {"exact": "yes"}}}]}
+    steps = parsed(steps=[testers, {"weight": 5, **testers}, {"weight": 5}]).steps
+    assert [str(step.share) for step in steps] == [
+        "header X-Tester=yes",
+        "header X-Tester=yes, weight 5 %",
+        "weight 5 %",
+    ]
 
 
 def metrics(*items: Any) -> dict[str, Any]:
@@ -155,10 +221,23 @@ def metrics(*items: Any) -> dict[str, Any]:
 QUERY = {"name": "mine", "query": "vector(1)"}
 TEMPLATE: dict[str, Any] = {"name": "mine", "templateRef": {"name": "t"}, "thresholdRange": {"max": 1}}
 
+HOOK = {"name": "a", "type": "rollout", "url": "http://a.b/"}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
-    ("spec.targets", {"targets": []}, "has 0"),
-    ("spec.targets", {"targets": None}, "has 0"),
-    ("spec.targets", {"targets": [{"name": "a"}, {"name": "b"}]}, "has 2"),
+    ("spec.targets", {"targets": []}, "at least one entry"),
+    ("spec.targets", {"targets": None}, "at least one entry"),
+    ("spec.targets[1].name", {"targets": [{"name": "a"}, {"name": "a"}]}, "'a' is there twice"),
+    ("spec.scope", {"scope": "Namespace"}, "one of Targets, Release"),
+    ("spec.steps[0].gate", {"steps": [{"weight": 5, "gate": "closed"}]}, "one of none, manual"),
+    ("spec.steps[0].match", {"steps": [{"match": []}]}, "must have an entry"),
+    ("spec.onFailure", {"onFailure": "advance"}, "one of rollback, hold"),
+    ("spec.knownGoodRevisions", {"knownGoodRevisions": 21}, "from 0 to 20, is 21"),
+    ("spec.knownGoodRevisions", {"knownGoodRevisions": -1}, "from 0 to 20, is -1"),
+    ("spec.skipAnalysisFor[0]", {"skipAnalysisFor": ["metadata"]}, "must be a JSON pointer"),
+    ("spec.skipAnalysisFor[1]", {"skipAnalysisFor": ["/a", "/"]}, "must be a JSON pointer"),
+    ("spec.schedulingTimeout", {"schedulingTimeout": 5}, "wrong type"),
+    ("spec.webhooks[0].type", {"webhooks": [{"name": "a", "type": "never", "url": "http://a.b"}]}, "one of"),
+    ("spec.webhooks[1].name", {"webhooks": [HOOK, HOOK]}, "'a' is there twice"),
+    ("spec.freeze.windows[0].schedule", {"freeze": {"windows": [{"schedule": "soon"}]}}, "soon"),
     ("spec.targets", {"targets": "podinfo"}, "wrong type"),
     ("spec.targets[0]", {"targets": ["podinfo"]}, "must be an object"),
     ("spec.targets[0].name", {"targets": [{}]}, "is required"),
@@ -172,13 +251,22 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("spec.steps", {"steps": {"weight": 5}}, "wrong type"),
     ("spec.steps[0]", {"steps": [5]}, "must be an object"),
     ("spec.steps[0].weight", {"steps": [{}]}, "is required"),
-    ("spec.steps[0].weight", {"steps": [{"weight": 0}]}, "from 1 to 100, is 0"),
-    ("spec.steps[1].weight", {"steps": [{"weight": 5}, {"weight": 101}]}, "from 1 to 100, is 101"),
+    ("spec.steps[0].weight", {"steps": [{"weight": 0}]}, "must be above 0"),
+    ("spec.steps[1].weight", {"steps": [{"weight": 5}, {"weight": 101}]}, "from 0 to 100, is 101"),
     ("spec.steps[0].weight", {"steps": [{"weight": "5"}]}, "wrong type"),
-    ("spec.steps[0].weight", {"steps": [{"weight": 5.5}]}, "wrong type"),
+    ("spec.steps[0].weight", {"steps": [{"weight": 5.555}]}, "at most two decimals"),
     ("spec.steps[0].weight", {"steps": [{"weight": True}]}, "wrong type"),
-    ("spec.steps[1].weight", {"steps": [{"weight": 5}, {"weight": 5}]}, "above the step before it (5)"),
-    ("spec.steps[2].weight", {"steps": [{"weight": 5}, {"weight": 9}, {"weight": 8}]}, "above the step before it (9)"),
+    ("spec.steps[1].weight", {"steps": [{"weight": 5}, {"weight": 5}]}, "must be above that of the step before it (5)"),
+    (
+        "spec.steps[2].weight",
+        {"steps": [{"weight": 5}, {"weight": 9}, {"weight": 8}]},
+        "must be above that of the step before it (9)",
+    ),
+    (
+        "spec.steps[1].weight",
+        {"steps": [{"weight": 9}, {"weight": 8, "match": [{"headers": {"X-Tester": {"exact": "yes"}}}]}]},
+        "must not be below that of the step before it (9)",
+    ),
     ("spec.steps[0].for", {"steps": [{"weight": 5, "for": "a while"}]}, "'a while' is not a duration"),
     ("spec.steps[0].for", {"steps": [{"weight": 5, "for": 60}]}, "wrong type"),
     ("spec.steps[0].maxFor", {"steps": [{"weight": 5, "maxFor": "29s"}]}, "at least as long as for (30s)"),
@@ -277,3 +365,9 @@ def test_both_ends_of_a_range_are_good(value: float, good: bool) -> None:
 )
 def test_a_range_is_said_in_words(limits: ThresholdRange, text: str) -> None:
     assert str(limits) == text
+
+
+def test_a_webhook_cannot_have_the_name_of_a_built_in_metric() -> None:
+    hook = {"name": "request-duration", "url": "http://gate.staging/"}
+    with pytest.raises(SpecError, match=r"^spec\.webhooks\[0\]\.name: 'request-duration' is the name of a built-in"):
+        parse_spec({"targets": [{"name": "app"}], "webhooks": [hook]})

@@ -66,6 +66,20 @@ class TestStuck:
         assert workload(status={"conditions": conditions}).stuck is None
 
 
+class TestReplicaFailure:
+    def test_is_what_the_api_server_said(self) -> None:
+        condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota"}
+        assert workload(status={"conditions": [condition]}).replica_failure == "exceeded quota"
+
+    def test_without_a_message_is_its_reason(self) -> None:
+        condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate"}
+        assert workload(status={"conditions": [condition]}).replica_failure == "FailedCreate"
+
+    @pytest.mark.parametrize("conditions", [[], [{"type": "ReplicaFailure", "status": "False", "message": "gone"}]])
+    def test_is_none_where_pods_are_made(self, conditions: list[Json]) -> None:
+        assert workload(status={"conditions": conditions}).replica_failure is None
+
+
 class TestVerdict:
     def test_is_the_message_of_our_condition(self) -> None:
         condition = {"type": "Stalled", "status": "True", "message": "rolled back"}

@@ -1,17 +1,20 @@
 """ingress-nginx: what is found, what is written, what is read back."""
 
+import re
 from datetime import timedelta
-from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from canary.engine.snapshot import canary_service
+from canary.engine.snapshot import canary_service, canary_template
 from canary.engine.world import Finding
 from canary.model import names, reasons
 from canary.model.duration import format_time
+from canary.model.share import NOTHING, Header, Match, Share
 from canary.model.spec import Target
 from canary.model.template import Json
-from canary.model.traffic import Backend, Traffic
+from canary.model.traffic import Backend, Traffic, join
 from canary.model.workload import Workload
 from canary.routing import Network
 from canary.routing.ingress_nginx import IngressNginx
@@ -21,6 +24,28 @@ ROUTER = IngressNginx()
 TARGET = Workload(deployment())
 TWIN = "podinfo-canary"
 GONE = Finding(reasons.NO_INGRESS, "gone")
+TEN = Share(10)
+INSIDER = Match(Header("x-canary", exact="insider"))
+NGINX_KEYS = (
+    names.NGINX_CANARY,
+    names.NGINX_CANARY_WEIGHT,
+    names.NGINX_CANARY_WEIGHT_TOTAL,
+    names.NGINX_CANARY_BY_HEADER,
+    names.NGINX_CANARY_BY_HEADER_VALUE,
+    names.NGINX_CANARY_BY_HEADER_PATTERN,
+    names.NGINX_CANARY_BY_COOKIE,
+)
+ALL_OF_IT = Share(0.5, Match(Header("x-canary", regex="^in"), "canary"))
+
+ASCII = st.characters(codec="ascii")
+TEXT = st.sampled_from(["", "true", "false", "0", "1", "50", "10000", "x-canary", "in sider"]) | st.text(
+    ASCII, max_size=5
+)
+NAME = st.text("abcXYZ019-", min_size=1, max_size=9)
+HEADERS = st.builds(Header, NAME) | st.builds(Header, NAME, exact=NAME) | st.builds(Header, NAME, regex=NAME)
+MATCHES = st.builds(Match, HEADERS) | st.builds(Match, HEADERS, NAME) | st.builds(Match, cookie=NAME)
+WEIGHTS = st.integers(0, 10_000).map(lambda hundredths: float(f"{hundredths / 100:.2f}"))
+SHARES = st.builds(Share, WEIGHTS, st.none() | MATCHES)
 
 
 def network(*ingresses: Json, services: tuple[Json, ...] = (service(),), slices: tuple[Json, ...] = ()) -> Network:
@@ -51,8 +76,38 @@ def live(manifest: Json) -> Json:
     return {**manifest, "metadata": metadata}
 
 
-def routed(at: Network, weight: int = 10, **ingress_annotations: Any) -> tuple[Json, ...]:
-    return tuple(live(route) for route in ROUTER.routes(at, CANARY, found(at), weight, START))
+def routed(at: Network, share: Share = TEN) -> tuple[Json, ...]:
+    return tuple(live(route) for route in ROUTER.routes(at, CANARY, found(at), share, START))
+
+
+def marks(route: Json) -> dict[str, str]:
+    """The annotations that ingress-nginx looks at, without their prefix."""
+    return {
+        key.removeprefix(names.NGINX_ANNOTATION): text
+        for key, text in route["metadata"]["annotations"].items()
+        if key.startswith(names.NGINX_ANNOTATION)
+    }
+
+
+def applied(manifest: Json, before: Json | None, foreign: frozenset[str] = frozenset()) -> Json:
+    """As the API server holds it after an apply by us: of what it leaves out, others keep what they have a hand in."""
+    old = before["metadata"]["annotations"] if before else {}
+    kept = {key: text for key, text in old.items() if key in foreign}
+    metadata = {**manifest["metadata"], "annotations": kept | manifest["metadata"]["annotations"]}
+    return live({**manifest, "metadata": metadata})
+
+
+def share_of(*routes: Json) -> Share:
+    return ROUTER.observe(network(*routes), CANARY, GONE).share
+
+
+def spoilt(share: Share, **texts: str) -> Json:
+    """The route of a share, to which somebody set annotations by hand."""
+    (route,) = routed(network(ingress()), share)
+    route["metadata"]["annotations"] |= {
+        names.NGINX_ANNOTATION + key.replace("_", "-"): text for key, text in texts.items()
+    }
+    return route
 
 
 class TestDiscover:
@@ -176,7 +231,7 @@ class TestWhatCannotBeSplit:
 class TestRoutes:
     def test_a_canary_ingress_beside_stables(self) -> None:
         at = network(ingress(annotations={"nginx.ingress.kubernetes.io/proxy-body-size": "1m"}))
-        (route,) = ROUTER.routes(at, CANARY, found(at), 10, START)
+        (route,) = ROUTER.routes(at, CANARY, found(at), TEN, START)
         assert route["metadata"]["name"] == TWIN
         assert route["metadata"]["namespace"] == "staging"
         assert route["metadata"]["labels"] == {names.CANARY_LABEL: APP, names.MANAGED_BY_LABEL: "fluxcanary"}
@@ -194,50 +249,50 @@ class TestRoutes:
 
     def test_only_paths_of_ours(self) -> None:
         at = network(ingress("podinfo", path(at="/"), path("other", at="/other"), path(at="/api", port="http")))
-        (route,) = ROUTER.routes(at, CANARY, found(at), 10, START)
+        (route,) = ROUTER.routes(at, CANARY, found(at), TEN, START)
         assert route["spec"]["rules"][0]["http"]["paths"] == [path(TWIN), path(TWIN, "/api", "http")]
 
     def test_only_hosts_of_ours(self) -> None:
         both = ingress()
         both["spec"]["rules"].append({"host": "other.example", "http": {"paths": [path("other")]}})
         at = network(both)
-        (route,) = ROUTER.routes(at, CANARY, found(at), 10, START)
+        (route,) = ROUTER.routes(at, CANARY, found(at), TEN, START)
         assert [rule["host"] for rule in route["spec"]["rules"]] == ["podinfo.example"]
 
     def test_a_rule_for_every_host_has_none(self) -> None:
         at = network(ingress(host=None))
-        (route,) = ROUTER.routes(at, CANARY, found(at), 10, START)
+        (route,) = ROUTER.routes(at, CANARY, found(at), TEN, START)
         assert "host" not in route["spec"]["rules"][0]
 
     def test_neither_tls_nor_other_annotations_are_copied(self) -> None:
         stable = ingress(annotations={"nginx.ingress.kubernetes.io/rewrite-target": "/", "cert-manager.io/issuer": "a"})
         stable["spec"]["tls"] = [{"hosts": ["podinfo.example"], "secretName": "tls"}]
         at = network(stable)
-        (route,) = ROUTER.routes(at, CANARY, found(at), 10, START)
+        (route,) = ROUTER.routes(at, CANARY, found(at), TEN, START)
         assert set(route["spec"]) == {"ingressClassName", "rules"}
         assert not any("cert-manager" in key or "rewrite" in key for key in route["metadata"]["annotations"])
 
     def test_the_class_by_the_old_annotation_stays_one(self) -> None:
         at = network(ingress(class_name=None, annotations={names.LEGACY_INGRESS_CLASS: "nginx"}))
-        (route,) = ROUTER.routes(at, CANARY, found(at), 10, START)
+        (route,) = ROUTER.routes(at, CANARY, found(at), TEN, START)
         assert "ingressClassName" not in route["spec"]
         assert route["metadata"]["annotations"][names.LEGACY_INGRESS_CLASS] == "nginx"
 
     def test_both_classes_become_the_field_alone_for_together_they_cannot_be_created(self) -> None:
         """https://github.com/kubernetes/kubernetes, pkg/apis/networking/validation: refused on create only."""
         at = network(ingress(class_name="nginx", annotations={names.LEGACY_INGRESS_CLASS: "nginx"}))
-        (route,) = ROUTER.routes(at, CANARY, found(at), 10, START)
+        (route,) = ROUTER.routes(at, CANARY, found(at), TEN, START)
         assert route["spec"]["ingressClassName"] == "nginx"
         assert names.LEGACY_INGRESS_CLASS not in route["metadata"]["annotations"]
 
     def test_one_for_each_ingress(self) -> None:
         at = network(ingress("public"), ingress("internal", host="internal.example"))
-        routes = ROUTER.routes(at, CANARY, found(at), 10, START)
+        routes = ROUTER.routes(at, CANARY, found(at), TEN, START)
         assert [route["metadata"]["name"] for route in routes] == ["public-canary", "internal-canary"]
 
     def test_stables_objects_stay_as_they_are(self) -> None:
         at = network(ingress())
-        ROUTER.routes(at, CANARY, found(at), 10, START)[0]["spec"]["rules"][0]["http"]["paths"][0]["path"] = "/changed"
+        ROUTER.routes(at, CANARY, found(at), TEN, START)[0]["spec"]["rules"][0]["http"]["paths"][0]["path"] = "/changed"
         assert at.ingresses[0] == ingress()
 
 
@@ -245,7 +300,7 @@ class TestRoutesToNothing:
     LATER = START + timedelta(minutes=1)
 
     def taken_back(self, at: Network, traffic: Traffic | Finding) -> tuple[Json, ...]:
-        return ROUTER.routes(at, CANARY, traffic, 0, self.LATER)
+        return ROUTER.routes(at, CANARY, traffic, NOTHING, self.LATER)
 
     def test_those_that_exist_get_the_weight_and_the_time_and_stay_as_they_are(self) -> None:
         at = network(ingress())
@@ -271,7 +326,7 @@ class TestRoutesToNothing:
 
     def test_a_share_is_not_given_without_stables_routes(self) -> None:
         (old,) = routed(network(ingress()))
-        (new,) = ROUTER.routes(network(old), CANARY, GONE, 50, START)
+        (new,) = ROUTER.routes(network(old), CANARY, GONE, Share(50), START)
         assert new["spec"] == old["spec"]
 
     def test_nothing_of_the_api_servers_own_is_applied(self) -> None:
@@ -293,6 +348,195 @@ class TestRoutesToNothing:
         (new,) = self.taken_back(network(old), GONE)
         assert new["metadata"]["annotations"][names.NGINX_CANARY_WEIGHT] == "0"
 
+    def test_no_header_cookie_or_finer_weight_stays_in_effect(self) -> None:
+        (old,) = routed(network(ingress()), ALL_OF_IT)
+        (new,) = self.taken_back(network(old), GONE)
+        assert {key for key, text in marks(new).items() if text} == {"canary", "canary-weight"}
+        (again,) = self.taken_back(network(applied(new, old)), GONE)
+        assert marks(again) == {"canary": "true", "canary-weight": "0"}
+
+    @pytest.mark.parametrize("mark", ["false", "", None])
+    def test_a_route_that_no_longer_is_a_canarys_becomes_one_again(self, mark: str | None) -> None:
+        (old,) = routed(network(ingress()))
+        old["metadata"]["annotations"][names.NGINX_CANARY] = mark
+        (new,) = self.taken_back(network(old), GONE)
+        assert marks(new) == {"canary": "true", "canary-weight": "0"}
+
+
+class TestShare:
+    @pytest.mark.parametrize(
+        ("share", "written"),
+        [
+            (Share(5), {"canary-weight": "5"}),
+            (Share(5.0), {"canary-weight": "5"}),
+            (Share(100), {"canary-weight": "100"}),
+            (Share(0.5), {"canary-weight": "50", "canary-weight-total": "10000"}),
+            (Share(0.01), {"canary-weight": "1", "canary-weight-total": "10000"}),
+            (Share(0.29), {"canary-weight": "29", "canary-weight-total": "10000"}),
+            (Share(99.99), {"canary-weight": "9999", "canary-weight-total": "10000"}),
+            (Share(0, Match(Header("x-canary"))), {"canary-weight": "0", "canary-by-header": "x-canary"}),
+            (
+                Share(20, INSIDER),
+                {"canary-weight": "20", "canary-by-header": "x-canary", "canary-by-header-value": "insider"},
+            ),
+            (
+                Share(20, Match(Header("x-canary", regex="^in"))),
+                {"canary-weight": "20", "canary-by-header": "x-canary", "canary-by-header-pattern": "^in"},
+            ),
+            (Share(0, Match(cookie="canary")), {"canary-weight": "0", "canary-by-cookie": "canary"}),
+        ],
+        ids=str,
+    )
+    def test_as_annotations(self, share: Share, written: dict[str, str]) -> None:
+        (route,) = routed(network(ingress()), share)
+        assert marks(route) == {"canary": "true"} | written
+
+    @given(share=SHARES, before=st.none() | SHARES, foreign=st.frozensets(st.sampled_from(NGINX_KEYS[2:])))
+    def test_what_is_written_is_what_is_read_whatever_was_there(
+        self, share: Share, before: Share | None, foreign: frozenset[str]
+    ) -> None:
+        """Those with a hand in an annotation keep it when our apply leaves it out."""
+        at = network(ingress())
+        old = None if before is None else applied(ROUTER.routes(at, CANARY, found(at), before or TEN, START)[0], None)
+        here = network(ingress(), *filter(None, [old]))
+        routes = tuple(applied(route, old, foreign) for route in ROUTER.routes(here, CANARY, found(here), share, START))
+        seen = ROUTER.observe(network(ingress(), *routes), CANARY, found(at))
+        assert seen.share == share
+        assert seen.complete == bool(routes)
+
+    @given(share=SHARES, texts=st.dictionaries(st.sampled_from(NGINX_KEYS), TEXT))
+    def test_whatever_somebody_wrote_is_repaired_by_one_apply(self, share: Share, texts: dict[str, str]) -> None:
+        at = network(ingress())
+        (route,) = routed(at, share or TEN)
+        route["metadata"]["annotations"] |= texts
+        (mended,) = ROUTER.routes(network(ingress(), route), CANARY, found(at), share, START)
+        assert share_of(applied(mended, route, frozenset(texts))) == share
+
+    @pytest.mark.parametrize(
+        ("texts", "weight"),
+        [
+            ({"canary_weight": "50"}, 50),
+            ({"canary_weight": "+50"}, 50),
+            ({"canary_weight": "0000000000000000000000050"}, 50),
+            ({"canary_weight": "a lot"}, 0),
+            ({"canary_weight": ""}, 0),
+            ({"canary_weight": "5_0"}, 0),
+            ({"canary_weight": " 50"}, 0),
+            ({"canary_weight": "50.0"}, 0),
+            ({"canary_weight": "\u0665"}, 0),
+            ({"canary_weight": "-50"}, 0),
+            ({"canary_weight": "101"}, 100),
+            ({"canary_weight": "9223372036854775807"}, 100),
+            ({"canary_weight": "9223372036854775808"}, 0),
+            ({"canary_weight": "9" * 5000}, 0),
+            ({"canary_weight_total": "1000"}, 1),
+            ({"canary_weight_total": "50"}, 10),
+            ({"canary_weight_total": "-1000"}, 10),
+            ({"canary_weight_total": "many"}, 10),
+            ({"canary_weight_total": ""}, 10),
+            ({"canary_weight_total": "1000000"}, 0.001),
+            ({"canary": "True"}, 10),
+            ({"canary": "1"}, 10),
+        ],
+    )
+    def test_a_weight_is_what_the_controller_makes_of_it(self, texts: dict[str, str], weight: float) -> None:
+        assert share_of(spoilt(TEN, **texts)) == Share(weight)
+
+    @pytest.mark.parametrize("mark", ["false", "TRUe", "yes", ""])
+    def test_an_ingress_that_is_no_canary_may_take_everything(self, mark: str) -> None:
+        assert share_of(spoilt(TEN, canary=mark)) == Share(100)
+
+    @pytest.mark.parametrize(
+        ("share", "texts", "match"),
+        [
+            (NOTHING, {"canary_by_header": "x"}, Match(Header("x"))),
+            (NOTHING, {"canary_by_cookie": "c"}, Match(cookie="c")),
+            (NOTHING, {"canary_by_header_value": "v"}, None),
+            (NOTHING, {"canary_by_header_pattern": "v"}, None),
+            (NOTHING, {"canary_by_header": "not a header"}, Match(Header("not a header"))),
+            (ALL_OF_IT, {"canary_by_header_value": "v"}, Match(Header("x-canary", exact="v"), "canary")),
+            (ALL_OF_IT, {"canary_by_header_pattern": ""}, Match(Header("x-canary"), "canary")),
+            (ALL_OF_IT, {"canary_by_header": ""}, Match(cookie="canary")),
+            (ALL_OF_IT, {"canary_by_cookie": ""}, Match(Header("x-canary", regex="^in"))),
+        ],
+    )
+    def test_a_match_is_what_the_controller_makes_of_it(
+        self, share: Share, texts: dict[str, str], match: Match | None
+    ) -> None:
+        route = spoilt(share or TEN, canary_weight="0", **texts)
+        assert share_of(route) == Share(0, match)
+
+    @given(texts=st.dictionaries(st.sampled_from(NGINX_KEYS), TEXT))
+    def test_a_route_that_may_lead_a_request_to_the_canary_is_never_read_as_nothing(
+        self, texts: dict[str, str]
+    ) -> None:
+        route = spoilt(TEN)
+        route["metadata"]["annotations"] |= texts
+        written = marks(route)
+        by_match = written.get("canary-by-header") or written.get("canary-by-cookie")
+        by_weight = re.fullmatch(r"\+?0*[1-9][0-9]*", written.get("canary-weight", ""))
+        if by_match or by_weight or written["canary"] not in ("1", "t", "T", "true", "TRUE", "True"):
+            assert share_of(route)
+
+
+class TestSet:
+    """A release of several Deployments: `api` and `worker` are of the same app."""
+
+    API = Workload(deployment("api", pods={"metadata": {"labels": {"app": "shop", "part": "api"}}}))
+    WORKER = Workload(deployment("worker", pods={"metadata": {"labels": {"app": "shop", "part": "worker"}}}))
+    SHOP, APIS, WORKERS = service("shop", {"app": "shop"}), service("api", {"part": "api"}), service("w", {"part": "w"})
+
+    def joined(self, at: Network) -> Traffic:
+        found = [ROUTER.discover(at, Target("any"), target) for target in (self.API, self.WORKER)]
+        return join([traffic for traffic in found if isinstance(traffic, Traffic)])
+
+    def test_one_service_for_both_gets_one_canary_service_and_one_route(self) -> None:
+        at = network(ingress("shop", path("shop")), services=(self.SHOP,))
+        traffic = self.joined(at)
+        (route,) = ROUTER.routes(at, CANARY, traffic, TEN, START)
+        assert route["spec"]["rules"][0]["http"]["paths"] == [path("shop-canary")]
+        assert [each["metadata"]["name"] for each in traffic.services] == ["shop"]
+        twin = canary_service(traffic.services[0], CANARY, traffic.selector_keys)
+        for target in (self.API, self.WORKER):
+            pods = canary_template(target, CANARY, traffic.selector_keys)["metadata"]["labels"]
+            assert twin["spec"]["selector"].items() <= pods.items()
+
+    def test_the_canary_service_has_the_pods_of_the_one_that_is_on_trial(self) -> None:
+        at = network(ingress("shop", path("shop")), services=(self.SHOP, self.APIS))
+        traffic = ROUTER.discover(at, Target("api"), self.API)
+        assert isinstance(traffic, Traffic)
+        twin = canary_service(self.SHOP, CANARY, traffic.selector_keys)["spec"]["selector"]
+        assert twin.items() <= canary_template(self.API, CANARY, traffic.selector_keys)["metadata"]["labels"].items()
+        assert not twin.items() <= self.API.pod_labels.items()
+        assert not twin.items() <= self.WORKER.pod_labels.items()
+
+    def test_an_ingress_with_paths_of_both_gets_one_route_with_both(self) -> None:
+        worker = service("worker", {"part": "worker"})
+        both = ingress("shop", path("api", "/api"), path("worker", "/jobs"), path("other", "/other"))
+        at = network(both, services=(self.APIS, worker))
+        traffic = self.joined(at)
+        (route,) = ROUTER.routes(at, CANARY, traffic, TEN, START)
+        assert route["spec"]["rules"][0]["http"]["paths"] == [
+            path("api-canary", "/api"),
+            path("worker-canary", "/jobs"),
+        ]
+        half = ROUTER.routes(at, CANARY, join([traffic, traffic]), TEN, START)
+        assert half == (route,)
+
+    def test_a_set_is_complete_when_the_routes_of_all_are_there(self) -> None:
+        worker = service("worker", {"part": "worker"})
+        at = network(ingress("api", path("api")), ingress("worker", path("worker")), services=(self.APIS, worker))
+        traffic = self.joined(at)
+        api, jobs = (live(route) for route in ROUTER.routes(at, CANARY, traffic, TEN, START))
+        assert not ROUTER.observe(network(*at.ingresses, api), CANARY, traffic).complete
+        assert ROUTER.observe(network(*at.ingresses, api, jobs), CANARY, traffic).complete
+
+    def test_the_path_of_the_target_is_named(self) -> None:
+        at = network(ingress("api", path("api")), services=(self.APIS,))
+        finding = ROUTER.discover(at, Target("api", ("missing",), "spec.targets[1]"), self.API)
+        assert isinstance(finding, Finding)
+        assert finding.message.startswith("spec.targets[1].ingresses: ")
+
 
 class TestObserve:
     TWIN_SERVICE = canary_service(service(), CANARY, frozenset({"app"}))
@@ -300,8 +544,8 @@ class TestObserve:
     def test_nothing_is_nothing(self) -> None:
         at = network(ingress())
         route = ROUTER.observe(at, CANARY, found(at))
-        assert (route.weight, route.since, route.complete, route.services, route.endpoints) == (
-            0,
+        assert (route.share, route.since, route.complete, route.services, route.endpoints) == (
+            NOTHING,
             None,
             False,
             (),
@@ -312,16 +556,16 @@ class TestObserve:
         at = network(ingress())
         whole = network(ingress(), *routed(at), services=(service(), self.TWIN_SERVICE), slices=(endpoint_slice(TWIN),))
         route = ROUTER.observe(whole, CANARY, found(at))
-        assert (route.weight, route.since, route.complete, route.endpoints) == (10, START, True, True)
+        assert (route.share, route.since, route.complete, route.endpoints) == (TEN, START, True, True)
         assert route.services == (self.TWIN_SERVICE,)
 
     def test_the_highest_weight_and_the_latest_time_count_and_it_is_not_complete(self) -> None:
         stable = (ingress("public"), ingress("internal", host="internal.example"))
         at = network(*stable)
-        public, _ = routed(at, 10)
-        later = ROUTER.routes(at, CANARY, found(at), 50, START + timedelta(minutes=1))
+        public, _ = routed(at)
+        later = ROUTER.routes(at, CANARY, found(at), Share(50), START + timedelta(minutes=1))
         route = ROUTER.observe(network(*stable, public, live(later[1])), CANARY, found(at))
-        assert (route.weight, route.since, route.complete) == (50, START + timedelta(minutes=1), False)
+        assert (route.share, route.since, route.complete) == (Share(50), START + timedelta(minutes=1), False)
 
     def test_one_route_of_two_is_not_complete(self) -> None:
         stable = (ingress("public"), ingress("internal", host="internal.example"))
@@ -340,11 +584,11 @@ class TestObserve:
         both = network(ingress("public"), ingress("internal", host="internal.example"))
         one = network(ingress("public"), *routed(both))
         assert not ROUTER.observe(one, CANARY, found(one)).complete
-        after = ROUTER.routes(one, CANARY, found(one), 10, START)
+        after = ROUTER.routes(one, CANARY, found(one), TEN, START)
         assert [route["metadata"]["annotations"][names.NGINX_CANARY_WEIGHT] for route in after] == ["10", "0"]
         mended = network(ingress("public"), *(live(route) for route in after))
         seen = ROUTER.observe(mended, CANARY, found(mended))
-        assert (seen.complete, seen.weight) == (True, 10)
+        assert (seen.complete, seen.share) == (True, TEN)
 
     def test_a_route_that_no_longer_is_a_canarys_is_not_complete(self) -> None:
         at = network(ingress())
@@ -352,24 +596,17 @@ class TestObserve:
         route["metadata"]["annotations"][names.NGINX_CANARY] = "false"
         assert not ROUTER.observe(network(ingress(), route), CANARY, found(at)).complete
 
-    def test_without_stable_nothing_is_complete_and_the_weight_is_still_seen(self) -> None:
+    def test_without_stable_nothing_is_complete_and_the_share_is_still_seen(self) -> None:
         route = ROUTER.observe(network(*routed(network(ingress()))), CANARY, GONE)
-        assert (route.weight, route.complete) == (10, False)
+        assert (route.share, route.complete) == (TEN, False)
 
-    @pytest.mark.parametrize(
-        ("annotation", "value", "weight"),
-        [
-            (names.NGINX_CANARY_WEIGHT, "50", 50),
-            (names.NGINX_CANARY_WEIGHT, "a lot", 0),
-            (names.NGINX_CANARY_WEIGHT, "", 0),
-            (names.NGINX_CANARY, "false", 0),
-            (names.NGINX_CANARY, "True", 0),
-        ],
-    )
-    def test_a_weight_is_what_the_controller_makes_of_it(self, annotation: str, value: str, weight: int) -> None:
-        (route,) = routed(network(ingress()))
-        route["metadata"]["annotations"][annotation] = value
-        assert ROUTER.observe(network(route), CANARY, GONE).weight == weight
+    def test_routes_that_match_differently_are_not_complete(self) -> None:
+        stable = (ingress("public"), ingress("internal", host="internal.example"))
+        at = network(*stable)
+        public, _ = routed(at)
+        _, internal = routed(at, Share(10, INSIDER))
+        route = ROUTER.observe(network(*stable, public, internal), CANARY, found(at))
+        assert (route.share, route.complete) == (Share(10, INSIDER), False)
 
     @pytest.mark.parametrize("text", [None, "", "yesterday"])
     def test_a_time_that_was_lost_is_that_of_the_creation(self, text: str | None) -> None:
@@ -388,7 +625,7 @@ class TestObserve:
             "metadata": {**self.TWIN_SERVICE["metadata"], "labels": {names.CANARY_LABEL: "x"}},
         }
         seen = ROUTER.observe(network(route, services=(theirs,)), CANARY, GONE)
-        assert (seen.weight, seen.services) == (0, ())
+        assert (seen.share, seen.services) == (NOTHING, ())
 
     @pytest.mark.parametrize(
         ("slices", "ready"),
