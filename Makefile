@@ -13,7 +13,7 @@ IMAGE_LOCK := deploy/requirements.lock
 # names what is installed: the locked packages, and this project's own metadata
 STAMP := $(VENV)/.installed-$(shell git hash-object $(LOCK) pyproject.toml | cut -c 1-16 | tr -d '\n')
 # the tests that need nothing but Python
-UNIT := $(wildcard tests/unit tests/property tests/statistics)
+UNIT := $(wildcard tests/unit tests/property tests/statistics tests/explorer tests/golden)
 PYTEST := $(BIN)/python -m pytest
 TWO_LABS := --numprocesses=2 --dist=loadfile
 TWO_PROCESSES := --numprocesses=2
@@ -27,7 +27,7 @@ endif
 # KEEP=1 leaves the demo running until it is stopped by hand
 export KEEP
 
-.PHONY: help setup demo test test-unit check e2e bench-analysis lab lock format clean
+.PHONY: help setup demo test test-unit check e2e bench-analysis explore golden lab lock format clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,12 @@ endif
 
 bench-analysis: setup ## measure the judge on simulated worlds, and print its goals beside its figures (about 6 minutes)
 	$(BIN)/python -m tests.worlds.bench
+
+explore: setup ## look at more than 100,000 states of the engine, and find every planted bug (a few minutes)
+	$(BIN)/python -m tests.explorer
+
+golden: setup ## write anew what the engine decides in each story of tests/golden; look at the difference
+	$(BIN)/python -m tests.golden --update
 
 lab: setup ## install and build the lab's parts (minutes the first time, instant after)
 	@echo "==> the lab's system packages"
