@@ -22,7 +22,7 @@ def installed() -> Iterator[Rollouts]:
         pytest.skip("needs the lab: Git, audit log, processes to kill")
     with Lab(f"e2e-{os.getpid()}", images=IMAGES) as lab:
         install(lab)
-        app = Reference(lab, ["staging"])
+        app = Reference(lab, ["staging"], backend=True)
         app.install(good(1))
         app.wait(120)
         yield Rollouts(lab, app)

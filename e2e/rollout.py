@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from e2e.lab.audit import AuditEntry
 from e2e.lab.lab import Lab
 from e2e.lab.load import Load
 from e2e.lab.reference import HOSTS, Reference, Release, failing, good
+from e2e.witness import await_nothing_left, leftovers
 
 NAMESPACE = "staging"
 HOST = HOSTS[NAMESPACE]
@@ -51,14 +53,21 @@ class Rollouts:
         """The next release; a third of its requests are answered with 500."""
         return failing(next(self._numbers))
 
-    def push(self, release: Release) -> str:
-        """Push it and have Flux look; the commit."""
+    def push(self, release: Release, *, backend: Release | None = None) -> str:
+        """Push it, for the second app as well where asked, and have Flux look; the commit."""
         self.last = release
-        return self.app.push(release)
+        return self.app.push(release, backend=backend)
 
-    def load(self, rate: float = 100) -> Load:
+    def command(self, name: str) -> str:
+        """`kubectl annotate canary podinfo fluxcanary.dev/<name>=<token>`; the token."""
+        token = str(time.time_ns())
+        annotation = f"fluxcanary.dev/{name}={token}"
+        self.lab.kubectl("annotate", "canary", "podinfo", "-n", NAMESPACE, annotation, "--overwrite")
+        return token
+
+    def load(self, rate: float = 100, *, host: str = HOST, headers: Mapping[str, str] | None = None) -> Load:
         """Requests to the app from outside."""
-        return Load(f"{self.lab.ingress_url}/", host=HOST, rate=rate)
+        return Load(f"{self.lab.ingress_url}/", host=host, rate=rate, headers=headers)
 
     # the Canary
 
@@ -128,9 +137,9 @@ class Rollouts:
 
     # the app
 
-    def serving_tags(self) -> set[str]:
+    def serving_tags(self, app: str = "podinfo") -> set[str]:
         """The image tags of stable's pods that are not on their way out."""
-        pods = self.lab.get("pods", "-n", NAMESPACE, "-l", "app=podinfo")["items"]
+        pods = self.lab.get("pods", "-n", NAMESPACE, "-l", f"app={app}")["items"]
         alive = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         return {pod["spec"]["containers"][0]["image"].rpartition(":")[2] for pod in alive}
 
@@ -140,14 +149,12 @@ class Rollouts:
         return {pod["metadata"]["uid"]: pod["metadata"]["ownerReferences"][0]["name"] for pod in pods}
 
     def leftovers(self) -> list[str]:
-        """Objects of a rollout that exist."""
-        kinds = "deployments,services,ingresses,endpointslices,pods"
-        names = self.lab.kubectl("get", kinds, "-n", NAMESPACE, "-l", "fluxcanary.dev/canary", "-o=name")
-        return names.split()
+        """What a rollout has left."""
+        return leftovers(self.lab, NAMESPACE)
 
     def await_nothing_left(self, timeout: float = 60) -> None:
-        """Wait until the last of them, the pods in their grace period, are gone."""
-        self.lab.wait_for(lambda: not self.leftovers(), timeout, "nothing to be left of the canary")
+        """Wait until the last of it, the pods in their grace period, is gone."""
+        await_nothing_left(self.lab, NAMESPACE, timeout)
 
     def requests(self, since: datetime) -> list[AuditEntry]:
         """What the operator asked of the API server since then, but for its Lease and the opening of watches."""

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from canary.model.fields import SpecError
+from canary.model.spec import parse_spec
 from e2e.external import Cluster, external_cluster
 from e2e.lab.errors import CommandFailed
 from e2e.rollout import Rollouts
@@ -45,17 +47,97 @@ spec:
 """
 
 METRIC = {"name": "request-success-rate", "thresholdRange": {"min": 99}}
+HEADER: dict[str, Any] = {"headers": {"x-canary": {"exact": "yes"}}}
+COOKIE: dict[str, Any] = {"headers": {"cookie": {"exact": "canary"}}}
+TESTERS = [HEADER]
+WEBHOOK = {"name": "gate", "url": "http://gate.staging/check"}
+
+
+def matched(**headers: object) -> dict[str, Any]:
+    """Steps with one that matches by these headers."""
+    return {"steps": [{"match": [{"headers": headers}]}]}
+
+
+def window(**fields: str) -> dict[str, Any]:
+    """A freeze with one window; `fields` replace what is right."""
+    return {"freeze": {"windows": [{"schedule": "0 18 * * FRI", "duration": "62h", **fields}]}}
+
+
+def alert(**labels: str) -> dict[str, Any]:
+    """A freeze by one alert."""
+    return {"freeze": {"alerts": [{"name": "Burning", "labels": labels}]}}
+
+
+ACCEPTED: list[tuple[str, dict[str, Any]]] = [
+    ("several targets", {"targets": [{"name": "a", "ingresses": [{"name": "i"}]}, {"name": "b"}]}),
+    ("a release", {"scope": "Release"}),
+    ("fine weights", {"steps": [{"weight": 0.01}, {"weight": 0.07}, {"weight": 33.33}, {"weight": 100}]}),
+    (
+        "testers first",
+        {"steps": [{"match": TESTERS}, {"weight": 10, "match": TESTERS}, {"weight": 10}, {"weight": 50}]},
+    ),
+    ("a header by its presence", matched(**{"X-Canary": {}})),
+    ("a header by a pattern", matched(a={"regex": r"^(beta|v2\.[0-9]+)$"})),
+    ("a header and a cookie", {"steps": [{"match": [HEADER, COOKIE], "weight": 0}]}),
+    ("gates and times", {"steps": [{"weight": 10, "for": "1m", "maxFor": "1m30s", "gate": "manual"}], "bake": "10m"}),
+    ("waiting for a human", {"onFailure": "hold"}),
+    ("a webhook", {"webhooks": [{**WEBHOOK, "type": "event", "name": "an event's ears"}]}),
+    ("a webhook by address", {"webhooks": [{**WEBHOOK, "url": "https://[2001:db8::1]:8443/a?b=c#d"}]}),
+    ("frozen", window(timeZone="Europe/Berlin") | {"onFailure": "rollback"}),
+    ("frozen on the last Friday", window(schedule="*/5 0-6,18 L * FRI#2")),
+    ("frozen by an alert", alert(namespace="staging", severity="")),
+    ("nothing known good", {"knownGoodRevisions": 0}),
+    ("needless", {"skipAnalysisFor": ["/metadata/labels/app.kubernetes.io~1version", "/spec/containers/0/resources"]}),
+    ("nodes on demand", {"schedulingTimeout": "5m"}),
+]
+"""What is right, and must be so for the API server and for the operator."""
+
+UNDECIDED: list[tuple[str, dict[str, Any], str]] = [
+    (
+        "a field of a header that ingress-nginx has not",
+        matched(a={"prefix": "b"}),
+        "spec.steps[0].match[0].headers.a.prefix",
+    ),
+    ("another field of a match", {"steps": [{"match": [{**HEADER, "uri": {}}]}]}, "spec.steps[0].match[0].uri"),
+    ("a name that nginx drops", matched(x_canary={}), "spec.steps[0].match[0].headers"),
+    ("a broken pattern", matched(a={"regex": "(b"}), "spec.steps[0].match[0].headers.a.regex"),
+    ("a day that never comes", window(schedule="0 0 30 2 *"), "spec.freeze.windows[0].schedule"),
+    ("a label of another world", alert(**{"a-b": "c"}), "spec.freeze.alerts[0].labels"),
+]
+"""What the API server lets pass as it was written, so that the operator can refuse it."""
+
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("no target", {"targets": []}, "spec.targets"),
-    ("two targets", {"targets": [{"name": "a"}, {"name": "b"}]}, "spec.targets"),
+    ("too many targets", {"targets": [{"name": f"app-{number}"} for number in range(21)]}, "spec.targets"),
+    ("the same target twice", {"targets": [{"name": "a"}, {"name": "a"}]}, "spec.targets[1]"),
     ("target without a name", {"targets": [{}]}, "spec.targets[0].name"),
     ("target with a bad name", {"targets": [{"name": "A_b"}]}, "spec.targets[0].name"),
+    ("an unknown scope", {"scope": "Namespace"}, "spec.scope"),
     ("weight 0", {"steps": [{"weight": 0}]}, "spec.steps[0].weight"),
+    ("no weight", {"steps": [{"for": "1m"}]}, "spec.steps[0].weight"),
+    ("a weight below 0", {"steps": [{"weight": -1}]}, "spec.steps[0].weight"),
+    ("a weight that is too fine", {"steps": [{"weight": 0.005}]}, "spec.steps[0].weight"),
     ("weight 101", {"steps": [{"weight": 101}]}, "spec.steps[0].weight"),
     ("weight as text", {"steps": [{"weight": "5"}]}, "spec.steps[0].weight"),
     ("weights that fall", {"steps": [{"weight": 20}, {"weight": 10}]}, "spec.steps"),
-    ("the same weight twice", {"steps": [{"weight": 10}, {"weight": 10}]}, "spec.steps[1]"),
+    ("the same weight twice", {"steps": [{"weight": 10}, {"weight": 10}]}, "spec.steps"),
+    ("the same share twice", {"steps": [{"match": TESTERS}, {"match": TESTERS}]}, "spec.steps"),
+    ("a weight that falls to a match", {"steps": [{"weight": 10}, {"match": TESTERS}]}, "spec.steps"),
     ("no steps", {"steps": []}, "spec.steps"),
+    ("a match of nothing", {"steps": [{"match": []}]}, "spec.steps[0].match"),
+    ("a match without headers", {"steps": [{"match": [{}]}]}, "spec.steps[0].match[0].headers"),
+    ("a header without a name", matched(), "spec.steps[0].match[0].headers"),
+    ("two headers at once", matched(a={}, b={}), "spec.steps[0].match[0].headers"),
+    ("two headers in turn", {"steps": [{"match": [HEADER, {"headers": {"b": {}}}]}]}, "spec.steps[0].match"),
+    ("two cookies", {"steps": [{"match": [COOKIE, COOKIE]}]}, "spec.steps[0].match"),
+    ("a header as text", matched(a="b"), "spec.steps[0].match[0].headers.a"),
+    ("an exact value that nginx refuses", matched(a={"exact": 'a"b'}), "spec.steps[0].match[0].headers.a.exact"),
+    ("a pattern that nginx refuses", matched(a={"regex": "a;b"}), "spec.steps[0].match[0].headers.a.regex"),
+    ("a pattern beside a value", matched(a={"exact": "b", "regex": "b"}), "spec.steps[0].match[0].headers[a].regex"),
+    ("a cookie without a name", matched(cookie={}), "spec.steps[0].match[0].headers"),
+    ("a cookie by a pattern", matched(cookie={"regex": "^canary=1$"}), "spec.steps[0].match[0].headers"),
+    ("a cookie with a value", matched(Cookie={"exact": "canary:1"}), "spec.steps[0].match[0].headers"),
+    ("an unknown gate", {"steps": [{"weight": 10, "gate": "auto"}]}, "spec.steps[0].gate"),
     ("a duration without a unit", {"steps": [{"weight": 10, "for": "60"}]}, "spec.steps[0].for"),
     ("an age of a step", {"steps": [{"weight": 10, "for": "169h"}]}, "spec.steps[0].for"),
     (
@@ -114,6 +196,34 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
         {"analysis": {"metrics": [{**METRIC, "thresholdRange": {"min": 2, "max": 1}}]}},
         "spec.analysis.metrics[0].thresholdRange",
     ),
+    ("going on after a failure", {"onFailure": "advance"}, "spec.onFailure"),
+    ("a webhook without a URL", {"webhooks": [{"name": "gate"}]}, "spec.webhooks[0].url"),
+    ("an unknown type", {"webhooks": [{**WEBHOOK, "type": "confirm"}]}, "spec.webhooks[0].type"),
+    ("a webhook that is no URL", {"webhooks": [{**WEBHOOK, "url": "gate.staging"}]}, "spec.webhooks[0].url"),
+    ("a password", {"webhooks": [{**WEBHOOK, "url": "http://me:secret@gate.staging"}]}, "spec.webhooks[0].url"),
+    ("no port", {"webhooks": [{**WEBHOOK, "url": "http://gate.staging:0/"}]}, "spec.webhooks[0].url"),
+    ("no such port", {"webhooks": [{**WEBHOOK, "url": "http://gate.staging:70000/"}]}, "spec.webhooks[0].url"),
+    ("an hour and more", {"webhooks": [{**WEBHOOK, "timeout": "61m"}]}, "spec.webhooks[0].timeout"),
+    ("trying for ever", {"webhooks": [{**WEBHOOK, "retries": 11}]}, "spec.webhooks[0].retries"),
+    ("silence as failure", {"webhooks": [{**WEBHOOK, "onTimeout": "fail"}]}, "spec.webhooks[0].onTimeout"),
+    ("a name of two lines", {"webhooks": [{**WEBHOOK, "name": "a\nb"}]}, "spec.webhooks[0].name"),
+    ("a metric's name", {"webhooks": [{**WEBHOOK, "name": "request-duration"}]}, "spec.webhooks[0].name"),
+    ("the same webhook twice", {"webhooks": [WEBHOOK, WEBHOOK]}, "spec.webhooks[1]"),
+    ("no schedule", {"freeze": {"windows": [{"duration": "1h"}]}}, "spec.freeze.windows[0].schedule"),
+    ("four fields", window(schedule="0 18 * *"), "spec.freeze.windows[0].schedule"),
+    ("a nickname", window(schedule="@weekly"), "spec.freeze.windows[0].schedule"),
+    ("a moment", window(duration="59s"), "spec.freeze.windows[0].duration"),
+    ("a freeze for an age", window(duration="169h"), "spec.freeze.windows[0].duration"),
+    ("a zone of nobody", window(timeZone="Europe/Atlantis"), "spec.freeze.windows[0].timeZone"),
+    ("a zone of the machine", window(timeZone="Local"), "spec.freeze.windows[0].timeZone"),
+    ("an alert without a name", {"freeze": {"alerts": [{"labels": {}}]}}, "spec.freeze.alerts[0].name"),
+    ("a state of an alert", alert(alertstate="pending"), "spec.freeze.alerts[0].labels"),
+    ("a hidden label", alert(__name__="ALERTS"), "spec.freeze.alerts[0].labels"),
+    ("too many known good", {"knownGoodRevisions": 21}, "spec.knownGoodRevisions"),
+    ("fewer than none known good", {"knownGoodRevisions": -1}, "spec.knownGoodRevisions"),
+    ("a pointer from nowhere", {"skipAnalysisFor": ["metadata/labels"]}, "spec.skipAnalysisFor[0]"),
+    ("a pointer to everything", {"skipAnalysisFor": ["/"]}, "spec.skipAnalysisFor[0]"),
+    ("waiting for nodes for an age", {"schedulingTimeout": "169h"}, "spec.schedulingTimeout"),
     ("the same metric twice", {"analysis": {"metrics": [METRIC, METRIC]}}, "spec.analysis.metrics[1]"),
     ("a deadline of 0", {"progressDeadlineSeconds": 0}, "spec.progressDeadlineSeconds"),
     ("suspend as text", {"suspend": "yes"}, "spec.suspend"),
@@ -194,27 +304,45 @@ def await_reason(cluster: Cluster, name: str, reason: str) -> str:
 
 def test_the_api_server_refuses_what_it_can_decide_and_names_the_field(cluster: Cluster) -> None:
     for what, spec, field in REFUSED:
-        manifest = yaml.safe_load(canary("bad", "app"))
-        manifest["metadata"]["namespace"] = "default"
-        manifest["spec"] = {**manifest["spec"], **spec}
-        assert field in refusal(cluster, manifest), what
+        assert field in refusal(cluster, in_default(spec)), what
     for what, spec, field in REFUSED_TEMPLATES:
         manifest = yaml.safe_load(metric_template("bad", **spec))
         manifest["metadata"]["namespace"] = "default"
         assert field in refusal(cluster, manifest), what
 
 
+def test_what_the_api_server_takes_the_operator_understands(cluster: Cluster) -> None:
+    for what, spec in ACCEPTED:
+        taken = yaml.safe_load(tried(cluster, in_default(spec)))
+        assert parse_spec(taken["spec"]).targets, what
+
+
+def test_what_the_api_server_cannot_decide_reaches_the_operator_unchanged(cluster: Cluster) -> None:
+    for what, spec, field in UNDECIDED:
+        taken = yaml.safe_load(tried(cluster, in_default(spec)))
+        with pytest.raises(SpecError) as refused:
+            parse_spec(taken["spec"])
+        assert refused.value.path == field, what
+
+
+def in_default(spec: dict[str, Any]) -> dict[str, Any]:
+    """A Canary of the namespace that is always there."""
+    manifest: dict[str, Any] = yaml.safe_load(canary("bad", "app"))
+    manifest["metadata"]["namespace"] = "default"
+    return {**manifest, "spec": {**manifest["spec"], **spec}}
+
+
 def refusal(cluster: Cluster, manifest: dict[str, Any]) -> str:
     """What the API server says to an object that it does not take."""
     with pytest.raises(CommandFailed) as refused:
-        cluster.kubectl("create", "-f-", "--validate=strict", "--dry-run=server", input=yaml.safe_dump(manifest))
+        tried(cluster, manifest)
     return refused.value.stderr
 
 
-def test_a_target_cannot_be_renamed(place: Cluster) -> None:
-    place.apply(canary("fixed", "one"))
-    with pytest.raises(CommandFailed, match="the name of a target cannot be changed"):
-        place.apply(canary("fixed", "another"))
+def tried(cluster: Cluster, manifest: dict[str, Any]) -> str:
+    """An object as the API server would store it."""
+    options = ("--validate=strict", "--dry-run=server", "--output=yaml")
+    return cluster.kubectl("create", "-f-", *options, input=yaml.safe_dump(manifest))
 
 
 def test_a_missing_target_is_named_and_found_when_it_comes(place: Cluster) -> None:
@@ -262,7 +390,7 @@ def test_the_younger_of_two_canaries_on_one_target_is_refused(place: Cluster) ->
     place.apply(canary("a-first", "app"))
     place.wait_for(lambda: condition(place, "a-first", "Ready").get("status") == "True", 20, "the first to be ready")
     place.apply(canary("second", "app"))
-    assert "a-first has this target" in await_reason(place, "second", "TargetInUse")
+    assert "Canary a-first has Deployment app already" in await_reason(place, "second", "TargetInUse")
     assert condition(place, "a-first", "Ready")["status"] == "True"
     place.kubectl("delete", "canary", "a-first", "-n", NAMESPACE, "--timeout=30s")
     place.wait_for(lambda: condition(place, "second", "Ready").get("status") == "True", 60, "the second to take over")

@@ -1,9 +1,6 @@
 """An independent witness of the design's invariants: it watches the cluster and says which were broken.
 
-It knows nothing of the operator's code.
-
-Each watch is a stream of its own, so two changes may be seen in the other order within some milliseconds; what must
-hold at a moment is therefore asked shortly after it, and of what was true for that long.
+It knows nothing of the operator's code. The invariants are in `e2e.rules`.
 """
 
 from __future__ import annotations
@@ -12,26 +9,20 @@ import json
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+from e2e.lab.errors import CommandFailed, TimedOut
 from e2e.lab.lab import Lab, kubectl_program
+from e2e.rules import Case
+from e2e.sights import SKEW_SECONDS, Manifest, Sight, Sights
 
-SKEW_SECONDS = 0.5
-DRAIN_SECONDS = 3.0
-"""The ingress controller may send requests to a canary for that long after its weight became 0."""
-
-Manifest = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Sight:
-    """An object as it was from `at` on; None once it was gone."""
-
-    at: float
-    obj: Manifest | None
+_KINDS = {"deployments": "Deployment", "ingresses": "Ingress", "canaries": "Canary"}
+_LABELLED = "deployments,replicasets,services,ingresses,endpointslices,pods,configmaps,horizontalpodautoscalers"
+_CANARY_LABEL, _FLOOR_LABEL = "fluxcanary.dev/canary", "fluxcanary.dev/floor"
+_AGAIN_SECONDS = 0.3
 
 
 @dataclass
@@ -40,23 +31,19 @@ class Witness:
 
     lab: Lab
     namespace: str
-    target: str = "podinfo"
-    _sights: dict[tuple[str, str], list[Sight]] = field(default_factory=dict)
-    _watches: list[subprocess.Popen[str]] = field(default_factory=list)
-    _threads: list[threading.Thread] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    targets: Sequence[str] = ("podinfo",)
+    """The Deployments that the Canary lists."""
+    canary: str = ""
+    """The Canary's name; the first target's where empty."""
+    sights: Sights = field(default_factory=Sights)
+    _watches: list[_Watch] = field(default_factory=list)
 
     def __enter__(self) -> Self:
-        """Begin to watch."""
-        for kind in ("deployments", "ingresses", "canaries"):
-            argv = [kubectl_program(), f"--kubeconfig={self.lab.kubeconfig}", "get", kind, "-n", self.namespace]
-            watch = subprocess.Popen(
-                [*argv, "--watch", "--output-watch-events", "-o=json"], stdout=subprocess.PIPE, text=True
-            )
-            thread = threading.Thread(target=self._follow, args=(watch,), daemon=True)
-            thread.start()
-            self._watches.append(watch)
-            self._threads.append(thread)
+        """Begin to watch; returns when all that is there has been seen."""
+        self._watches = [_Watch(self, resource) for resource in _KINDS]
+        there = self.lab.get(",".join(_KINDS), f"--namespace={self.namespace}")["items"]
+        named = [(obj["kind"], obj["metadata"]["name"]) for obj in there]
+        self.lab.wait_for(lambda: all(self.history(*name) for name in named), 30, f"the witness to see {named}")
         return self
 
     def __exit__(
@@ -65,144 +52,102 @@ class Witness:
         """Stop watching; say what was broken, unless the test has failed already."""
         time.sleep(SKEW_SECONDS)
         for watch in self._watches:
-            watch.terminate()
-            watch.wait()
-        for thread in self._threads:
-            thread.join()
-        for watch in self._watches:
-            if watch.stdout:
-                watch.stdout.close()
-        broken = list(self.broken())
+            watch.stop()
+        broken = self.broken()
         if error is None:
             assert not broken, "\n".join(broken)
 
-    def broken(self) -> Iterator[str]:
-        """A sentence for each rule that did not hold."""
-        yield from self._shares_rise_by_decision()
-        yield from self._shares_are_served()
-        yield from self._stable_is_judged()
-        yield from self._stable_is_not_shrunk()
-        yield from self._traffic_goes_first()
+    def broken(self) -> list[str]:
+        """A sentence for each rule that did not hold so far, and for each target of which nothing was seen."""
+        unseen = [target for target in self.targets if not self.history("Deployment", target)]
+        case = Case(self.sights, self.canary or self.targets[0], tuple(self.targets))
+        return [*(f"Deployment {target} was never seen" for target in unseen), *case.broken()]
 
-    def history(self, kind: str, name: str) -> list[Sight]:
+    def history(self, kind: str, name: str) -> tuple[Sight, ...]:
         """All that was seen of an object."""
-        return self._sights.get((kind, name), [])
+        return self.sights.history(kind, name)
 
-    def _follow(self, watch: subprocess.Popen[str]) -> None:
-        assert watch.stdout is not None
-        decoder, text = json.JSONDecoder(), ""
-        for line in watch.stdout:
-            text += line
-            if line.rstrip() != "}":
-                continue
-            try:
-                event, end = decoder.raw_decode(text)
-            except ValueError:
-                continue
-            text = text[end:].lstrip()
-            self._see(event)
+    def nothing_left(self, timeout: float = 60) -> None:
+        """S12: wait until nothing of a rollout is left; pods have their grace period. Raises AssertionError."""
+        await_nothing_left(self.lab, self.namespace, timeout)
+
+
+class _Watch:
+    """One `kubectl get --watch` in a thread, begun again when the API server ends it."""
+
+    def __init__(self, witness: Witness, resource: str) -> None:
+        self._witness = witness
+        self._resource = resource
+        self._stopping = threading.Event()
+        self._process = self._start()
+        self._thread = threading.Thread(target=self._run, name=f"witness of {resource}", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End it; all that it has received is taken in."""
+        self._stopping.set()
+        self._process.terminate()
+        self._thread.join()
+
+    def _start(self) -> subprocess.Popen[str]:
+        argv = [kubectl_program(), f"--kubeconfig={self._witness.lab.kubeconfig}", "get", self._resource]
+        options = [f"--namespace={self._witness.namespace}", "--watch", "--output-watch-events", "--output=json"]
+        return subprocess.Popen(
+            [*argv, *options], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        )
+
+    def _run(self) -> None:
+        while True:
+            self._follow()
+            self._process.wait()
+            if self._stopping.wait(_AGAIN_SECONDS):
+                return
+            self._process = self._start()
+            if self._stopping.is_set():
+                self._process.terminate()
+            self._miss_what_went()
+
+    def _follow(self) -> None:
+        """Take in one stream to its end; each event is a line of JSON. The last one may be cut off."""
+        assert self._process.stdout is not None
+        with self._process.stdout as stream:
+            for line in stream:
+                if line.endswith("\n"):
+                    self._see(json.loads(line))
 
     def _see(self, event: Manifest) -> None:
-        obj = event["object"]
-        sight = Sight(time.time(), None if event["type"] == "DELETED" else obj)
-        with self._lock:
-            self._sights.setdefault((obj["kind"], obj["metadata"]["name"]), []).append(sight)
+        self._witness.sights.see(time.time(), event["object"], gone=event["type"] == "DELETED")
 
-    def _at(self, kind: str, name: str, moment: float) -> Manifest | None:
-        found: Manifest | None = None
-        for sight in self.history(kind, name):
-            if sight.at > moment:
-                break
-            found = sight.obj
-        return found
-
-    def _routes(self) -> Iterator[tuple[str, list[Sight]]]:
-        for (kind, name), sights in self._sights.items():
-            if kind == "Ingress" and any(sight.obj and _is_canary(sight.obj) for sight in sights):
-                yield name, sights
-
-    def _shares_rise_by_decision(self) -> Iterator[str]:
-        """S2, S3: a share is 0 or what the Canary's status says; it falls only to 0."""
-        for name, sights in self._routes():
-            before = 0
-            for sight in sights:
-                weight = _weight(sight.obj)
-                if 0 < weight < before:
-                    yield f"S2: Ingress {name} went from {before} % to {weight} %"
-                canary = self._at("Canary", self.target, sight.at + SKEW_SECONDS) or {}
-                decided = max(
-                    (status.get("canaryWeight") or 0 for status in self._statuses(sight.at + SKEW_SECONDS)), default=0
-                )
-                if weight > decided:
-                    yield f"S3: Ingress {name} carries {weight} %, decided was {decided} % ({canary.get('status')})"
-                before = weight
-
-    def _statuses(self, until: float) -> Iterator[Manifest]:
-        for sight in self.history("Canary", self.target):
-            if sight.at <= until and sight.obj:
-                yield sight.obj.get("status") or {}
-
-    def _shares_are_served(self) -> Iterator[str]:
-        """S1: what has a share is available when it gets it, and so is stable."""
-        for name, sights in self._routes():
-            before = 0
-            for sight in sights:
-                weight = _weight(sight.obj)
-                if weight > before:
-                    for deployment in (self.target, f"{self.target}-canary"):
-                        available = self._available(deployment, sight.at + SKEW_SECONDS)
-                        if not available:
-                            yield f"S1: Ingress {name} got {weight} % while {deployment} had no available pod"
-                before = weight
-
-    def _available(self, deployment: str, moment: float) -> int:
-        found = self._at("Deployment", deployment, moment) or {}
-        return int((found.get("status") or {}).get("availableReplicas") or 0)
-
-    def _stable_is_judged(self) -> Iterator[str]:
-        """S4: a template that rolls out in stable was promoted, or is one that rolled out before."""
-        served: list[Manifest] = []
-        for sight in self.history("Deployment", self.target):
-            spec = (sight.obj or {}).get("spec") or {}
-            if not spec or spec.get("paused"):
-                continue
-            if not served or self._is_guarded_no_more(sight) or self._was_promoted(sight.at + SKEW_SECONDS):
-                served.append(spec["template"])
-            elif spec["template"] not in served:
-                yield f"S4: Deployment {self.target} rolls out a template that nobody promoted"
-
-    def _is_guarded_no_more(self, sight: Sight) -> bool:
-        labels = ((sight.obj or {}).get("metadata") or {}).get("labels") or {}
-        return "fluxcanary.dev/guard" not in labels
-
-    def _was_promoted(self, moment: float) -> bool:
-        canary = self._at("Canary", self.target, moment) or {}
-        return (canary.get("status") or {}).get("phase") in ("Promoting", "Succeeded")
-
-    def _stable_is_not_shrunk(self) -> Iterator[str]:
-        """S5: stable's replicas never fall."""
-        before = 0
-        for sight in self.history("Deployment", self.target):
-            replicas = ((sight.obj or {}).get("spec") or {}).get("replicas", before)
-            if replicas < before:
-                yield f"S5: Deployment {self.target} went from {before} to {replicas} replicas"
-            before = replicas
-
-    def _traffic_goes_first(self) -> Iterator[str]:
-        """S7: the canary's pods stay until its weight has been 0 for some seconds."""
-        for sight in self.history("Deployment", f"{self.target}-canary"):
-            if sight.obj is None:
-                for name, _ in self._routes():
-                    route = self._at("Ingress", name, sight.at - DRAIN_SECONDS)
-                    if _weight(route):
-                        yield f"S7: the canary went {DRAIN_SECONDS} s after Ingress {name} carried {_weight(route)} %"
+    def _miss_what_went(self) -> None:
+        """A new stream begins with all that is there, and says nothing of what went while there was none."""
+        try:
+            found = self._witness.lab.get(self._resource, f"--namespace={self._witness.namespace}")
+        except CommandFailed:
+            return
+        names = [item["metadata"]["name"] for item in found["items"]]
+        self._witness.sights.see_only(time.time(), _KINDS[self._resource], names)
 
 
-def _is_canary(ingress: Manifest) -> bool:
-    return (ingress["metadata"].get("annotations") or {}).get("nginx.ingress.kubernetes.io/canary") == "true"
+def leftovers(lab: Lab, namespace: str) -> list[str]:
+    """What a rollout has left in a namespace: its objects, floors of HPAs, annotations of routes."""
+    where = f"--namespace={namespace}"
+    own = lab.kubectl("get", _LABELLED, where, f"--selector={_CANARY_LABEL}", "--output=name").split()
+    floors = lab.kubectl("get", "horizontalpodautoscalers", where, f"--selector={_FLOOR_LABEL}", "--output=name")
+    ingresses = lab.get("ingresses", where)["items"]
+    routes = [f"ingress/{ingress['metadata']['name']}" for ingress in ingresses if _has_canary_annotation(ingress)]
+    return sorted({*own, *floors.split(), *routes})
 
 
-def _weight(ingress: Manifest | None) -> int:
-    if ingress is None or not _is_canary(ingress):
-        return 0
-    return int(ingress["metadata"]["annotations"].get("nginx.ingress.kubernetes.io/canary-weight", "0"))
+def await_nothing_left(lab: Lab, namespace: str, timeout: float = 60) -> None:
+    """Wait until nothing of a rollout is left. Raises AssertionError, which names what is."""
+    try:
+        lab.wait_for(lambda: not leftovers(lab, namespace), timeout, "nothing to be left of a canary")
+    except TimedOut as late:
+        raise AssertionError(
+            f"S12: left of a canary in {namespace} after {timeout:g} s: {leftovers(lab, namespace)}"
+        ) from late
+
+
+def _has_canary_annotation(ingress: Manifest) -> bool:
+    annotations = ingress["metadata"].get("annotations") or {}
+    return any(key.startswith("nginx.ingress.kubernetes.io/canary") for key in annotations)

@@ -26,7 +26,7 @@ from e2e.lab import flux, git_server, ingress, prometheus, ready, users
 from e2e.lab.audit import AuditEntry, AuditLog
 from e2e.lab.build import INGRESS_NGINX, KUBE, KUSTOMIZE_CONTROLLER, PODINFO, SOURCE_CONTROLLER, Part, ensure_built
 from e2e.lab.control_plane import ControlPlane
-from e2e.lab.errors import LabError
+from e2e.lab.errors import CommandFailed, LabError
 from e2e.lab.folder import LabFolder
 from e2e.lab.git_server import GitRepositories
 from e2e.lab.namespaces import Namespaces
@@ -280,6 +280,15 @@ class Lab:
         if self._with_ingress:
             folders.append(OBJECTS / "ingress-nginx.yaml")
         self.kubectl("create", *(f"--filename={folder}" for folder in folders))
+        self.wait_for(self._kinds_are_served, 60, "the API server to serve the kinds of all CRDs")
+
+    def _kinds_are_served(self) -> bool:
+        """Whether discovery knows what the CRDs define: Flux's controllers end themselves where it does not."""
+        defined = self.kubectl("get", "crds", "--output=jsonpath={.items[*].metadata.name}").split()
+        try:
+            return set(defined) <= set(self.kubectl("api-resources", "--output=name").split())
+        except CommandFailed:
+            return False  # a group without kinds yet
 
     def _start_node(self, mode: NodeMode) -> None:
         """Start the node agent, which plays the kubelet."""

@@ -106,7 +106,8 @@ class Load:
     ) -> None:
         """Say where to, and at which rate (requests a second); `host` becomes the Host header.
 
-        `answerer` reads from an answer's body who gave it.
+        A cookie is a header too: `headers={"Cookie": "canary=always"}`. `answerer` reads from an answer's body
+        who gave it.
 
         With `new_connections=False` connections are reused, and aiohttp may repeat a request whose connection was
         closed by the server: such an error is not seen.

@@ -13,8 +13,8 @@ Intervals are as in the original (a minute): tests have Flux look at once, by an
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,20 @@ from e2e.lab.lab import Lab
 FLEET = Path(__file__).parent / "fleet"
 HOSTS: dict[str, str] = {"staging": "fluxv2infrademo.staging.io", "production": "fluxv2infrademo.io"}
 """Environment, which is also its namespace → the host of its Ingress."""
+BACKEND_HOSTS: dict[str, str] = {environment: f"backend.{host}" for environment, host in HOSTS.items()}
+"""The same for the Ingress of the second app, where a scenario has it."""
 DEPLOYMENT_FILE = "kustomize/deployment.yaml"
+BACKEND_FILE = "kustomize/backend-deployment.yaml"
+_SERVICE_FILES = ("kustomize/service.yaml", "kustomize/backend-service.yaml")
+_KUSTOMIZATION_FILE = "kustomize/kustomization.yaml"
 _IMAGE = "image: ghcr.io/stefanprodan/podinfo:"
 _FIRST_ARGUMENT = "        - ./podinfo\n"
 _PORT = "        - name: http\n"
 _LAST_ARGUMENT = "        - --random-error=false\n"
+_VARIABLES = "        env:\n"
+_CPUS = ("cpu: 2000m\n", "cpu: 100m\n")
+_MEMORY = ("memory: 512Mi\n", "memory: 64Mi\n")
+"""Of both, the limit and the request."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,10 @@ class Release:
     """A version of podinfo: what a developer would change in `kustomize/deployment.yaml`."""
 
     tag: str
-    """The image's tag. The lab runs the same program whatever the tag; `message` is how versions are told apart."""
+    """The image's tag. The lab runs the same program whatever the tag; `message` is how versions are told apart.
+
+    A tag that ends with `missing` cannot be pulled.
+    """
     message: str
     """In every answer of `GET /`, as `message`."""
     fail_share: float = 0
@@ -48,23 +60,42 @@ class Release:
     slow_by_milliseconds: int = 0
     port_name: str = "http"
     """Of the port that the Service leads to: by another name the Service has no endpoint."""
+    options: tuple[str, ...] = ()
+    """More of podinfo's options; it ends at once with exit code 2 when it does not know one."""
+    cpu: str = ""
+    """CPUs that a pod requests, and its limit; podinfo's own where empty. The node has 64."""
+    memory: str = ""
+    """The same for memory: podinfo has 40 to 50Mi, and is killed for it where it may not."""
+    config_map: str = ""
+    """ConfigMap that a container takes its environment from; it does not start before that is there."""
 
     @property
     def spoilt(self) -> bool:
         """Whether anything is wrong with it."""
-        return bool(self.fail_share or self.slow_share or self.port_name != "http")
+        return self.tag.endswith("missing") or self != Release(self.tag, self.message)
 
     def edit(self, deployment: str) -> str:
         """Give podinfo's own deployment.yaml with this version in it."""
         at = deployment.index(_IMAGE) + len(_IMAGE)
-        rest = deployment[deployment.index("\n", at) :]
-        edited = deployment[:at] + self.tag + rest
-        _require(edited, _FIRST_ARGUMENT, _LAST_ARGUMENT)
+        edited = deployment[:at] + self.tag + deployment[deployment.index("\n", at) :]
+        for old, new in self._edits():
+            _require(edited, old)
+            edited = edited.replace(old, new)
+        return edited
+
+    def _edits(self) -> Iterator[tuple[str, str]]:
+        """What is replaced by what, beside the tag."""
+        words = (f"--ui-message={self.message}", *self.options)
+        yield _LAST_ARGUMENT, _LAST_ARGUMENT + "".join(f'        - "{word}"\n' for word in words)
+        yield _FIRST_ARGUMENT, self._entry_point()
         if self.port_name != "http":
-            _require(edited, _PORT)
-            edited = edited.replace(_PORT, f"        - name: {self.port_name}\n")
-        message = f'        - "--ui-message={self.message}"\n'
-        return edited.replace(_LAST_ARGUMENT, _LAST_ARGUMENT + message).replace(_FIRST_ARGUMENT, self._entry_point())
+            yield _PORT, f"        - name: {self.port_name}\n"
+        if self.cpu:
+            yield from ((old, f'cpu: "{self.cpu}"\n') for old in _CPUS)
+        if self.memory:
+            yield from ((old, f"memory: {self.memory}\n") for old in _MEMORY)
+        if self.config_map:
+            yield _VARIABLES, f"        envFrom:\n        - configMapRef: {{name: {self.config_map}}}\n{_VARIABLES}"
 
     def _entry_point(self) -> str:
         """The command's first words: podinfo itself, or the program that spoils its answers."""
@@ -86,29 +117,68 @@ def good(number: int) -> Release:
 
 def failing(number: int, share: float = 1 / 3) -> Release:
     """A release that answers a share of its requests with 500."""
-    return Release(tag=f"6.10.{number}", message=f"release {number}", fail_share=round(share, 4))
+    return replace(good(number), fail_share=round(share, 4))
 
 
 def slow(number: int, milliseconds: int = 400, share: float = 1) -> Release:
     """A release that answers late."""
-    return Release(
-        tag=f"6.10.{number}", message=f"release {number}", slow_share=share, slow_by_milliseconds=milliseconds
-    )
+    return replace(good(number), slow_share=share, slow_by_milliseconds=milliseconds)
+
+
+def without_image(number: int) -> Release:
+    """A release whose image is not in the registry: ErrImagePull, then ImagePullBackOff."""
+    return replace(good(number), tag=f"6.10.{number}-missing")
+
+
+def crashing(number: int) -> Release:
+    """A release that ends at once, for a mistyped option: CrashLoopBackOff."""
+    return replace(good(number), options=("--no-such-option",))
+
+
+def out_of_memory(number: int) -> Release:
+    """A release with a memory limit that is too small for it: OOMKilled, then CrashLoopBackOff."""
+    return replace(good(number), memory="8Mi")
+
+
+def unschedulable(number: int) -> Release:
+    """A release that asks for more CPUs than any node has."""
+    return replace(good(number), cpu="1000")
+
+
+def never_ready(number: int) -> Release:
+    """A release that runs, and whose readiness probe never passes."""
+    return replace(good(number), options=("--unready",))
+
+
+def without_config(number: int) -> Release:
+    """A release that needs a ConfigMap which is not there: CreateContainerConfigError."""
+    return replace(good(number), config_map="no-such-config")
 
 
 class Reference:
     """The scenario in one lab."""
 
-    def __init__(self, lab: Lab, environments: Sequence[str] = ("staging", "production")) -> None:
-        """Name the environments wanted; the namespaces are made in any case."""
+    def __init__(
+        self, lab: Lab, environments: Sequence[str] = ("staging", "production"), *, backend: bool = False
+    ) -> None:
+        """Name the environments wanted; the namespaces are made in any case.
+
+        With `backend` a second app, one pod of podinfo under the name `backend`, comes from the same Kustomization,
+        with a Deployment, a Service and an Ingress of its own (`BACKEND_HOSTS`), and without an HPA.
+        """
         self.lab = lab
         self.environments = tuple(environments)
+        self.backend = backend
 
-    def install(self, release: Release | None = None) -> None:
-        """Make both repositories and bootstrap Flux, which does the rest; `wait` for it."""
+    def install(self, release: Release | None = None, *, backend: Release | None = None) -> None:
+        """Make both repositories and bootstrap Flux, which does the rest; `wait` for it.
+
+        Without `backend` the second app, where there is one, begins with the same release as the first.
+        """
         app = read_tree(PODINFO.program("kustomize"), "kustomize")
-        if release is not None:
-            app[DEPLOYMENT_FILE] = release.edit(app[DEPLOYMENT_FILE])
+        if self.backend:
+            app |= _backend_files(app)
+        app |= self._released(release, backend or (release if self.backend else None))
         self.lab.git.create("podinfo", app)
         self.lab.git.create("fleet", self._fleet())
         self.lab.apply(FLEET / "clusters/my-cluster/flux-system/gotk-sync.yaml")
@@ -122,18 +192,26 @@ class Reference:
                 partial(self._scaled, environment), timeout, f"the HPA of {environment} to reach its floor"
             )
             self.lab.await_host(HOSTS[environment], timeout)
+            if self.backend:
+                self.lab.await_host(BACKEND_HOSTS[environment], timeout)
 
-    def push(self, release: Release, *, reconcile: bool = True) -> str:
-        """Push a new version as a developer would; gives the commit's hash. Flux is told, unless `reconcile` is off."""
-        base = PODINFO.program(DEPLOYMENT_FILE).read_text()
-        commit = self.lab.git.commit("podinfo", {DEPLOYMENT_FILE: release.edit(base)}, f"Release {release.tag}")
+    def push(self, release: Release | None = None, *, backend: Release | None = None, reconcile: bool = True) -> str:
+        """Push new versions of one app or of both in one commit, as a developer would; gives the commit's hash.
+
+        Flux is told, unless `reconcile` is off.
+        """
+        files = self._released(release, backend)
+        if not files:
+            raise LabError("nothing to push: name a release of podinfo, of the backend, or of both")
+        tags = " and ".join(one.tag for one in (release, backend) if one is not None)
+        commit = self.lab.git.commit("podinfo", files, f"Release {tags}")
         if reconcile:
             self.lab.reconcile("gitrepository", "podinfo")
         return commit
 
-    def deployment(self, environment: str = "staging") -> dict[str, Any]:
-        """The Deployment of an environment."""
-        return self.lab.get("deployment", "podinfo", f"--namespace={environment}")
+    def deployment(self, environment: str = "staging", name: str = "podinfo") -> dict[str, Any]:
+        """The Deployment of an environment: that of `podinfo` or of `backend`."""
+        return self.lab.get("deployment", name, f"--namespace={environment}")
 
     def flux_ready(self, name: str) -> bool:
         """Whether a Kustomization in flux-system is ready at its present generation."""
@@ -152,7 +230,55 @@ class Reference:
         lines = files["apps/kustomization.yaml"].splitlines(keepends=True)
         unwanted = tuple(f"overlays/{name}\n" for name in HOSTS if name not in self.environments)
         files["apps/kustomization.yaml"] = "".join(line for line in lines if not line.endswith(unwanted or ("\0",)))
+        if self.backend:
+            for environment, host in HOSTS.items():
+                files |= _backend_ingress(files, f"apps/podinfo/overlays/{environment}", host)
         return files
+
+    def _released(self, release: Release | None, backend: Release | None) -> dict[str, str]:
+        """The files of the app's repository that these releases change."""
+        if backend is not None and not self.backend:
+            raise LabError("a release of the backend, in a scenario without it: Reference(..., backend=True)")
+        base = PODINFO.program(DEPLOYMENT_FILE).read_text()
+        files = {}
+        if release is not None:
+            files[DEPLOYMENT_FILE] = release.edit(base)
+        if backend is not None:
+            files[BACKEND_FILE] = _renamed(backend.edit(base))
+        return files
+
+
+def _backend_files(app: Mapping[str, str]) -> dict[str, str]:
+    """What the second app adds to the app's repository."""
+    service, backend_service = _SERVICE_FILES
+    return {
+        BACKEND_FILE: _renamed(app[DEPLOYMENT_FILE]),
+        backend_service: _renamed(app[service]),
+        _KUSTOMIZATION_FILE: _listing(app[_KUSTOMIZATION_FILE], "  ", BACKEND_FILE, backend_service),
+    }
+
+
+def _backend_ingress(fleet: Mapping[str, str], folder: str, host: str) -> dict[str, str]:
+    """What the second app adds to an overlay of the platform's repository."""
+    ingress, kustomization, file = (
+        fleet[f"{folder}/ingress.yaml"],
+        f"{folder}/kustomization.yaml",
+        "backend-ingress.yaml",
+    )
+    return {
+        f"{folder}/{file}": ingress.replace("name: podinfo", "name: backend").replace(host, f"backend.{host}"),
+        kustomization: _listing(fleet[kustomization], "", file),
+    }
+
+
+def _renamed(manifest: str) -> str:
+    """A manifest of podinfo as one of the second app: its name, and the label by which its pods are found."""
+    return manifest.replace("\n  name: podinfo\n", "\n  name: backend\n").replace("app: podinfo\n", "app: backend\n")
+
+
+def _listing(kustomization: str, indent: str, *files: str) -> str:
+    """A kustomization.yaml, which ends with its resources, with more of them."""
+    return kustomization.rstrip("\n") + "".join(f"\n{indent}- {Path(file).name}" for file in files) + "\n"
 
 
 def read_tree(folder: Path, prefix: str = "") -> dict[str, str]:

@@ -17,6 +17,7 @@ import pytest
 
 from e2e.lab import folder, ready, reference
 from e2e.lab.errors import CommandFailed, LabError, PartFailed, TimedOut
+from e2e.lab.hooks import Hooks
 from e2e.lab.lab import Lab
 from e2e.lab.process import CHECKOUT
 from e2e.lab.reference import HOSTS, Reference
@@ -56,6 +57,24 @@ def get(lab: Lab, host: str, path: str = "/") -> tuple[int, str]:
 
 def rollout(lab: Lab, environment: str = "staging") -> None:
     lab.kubectl("rollout", "status", "deployment/podinfo", f"--namespace={environment}", "--timeout=60s")
+
+
+HOOK_CALL = """
+apiVersion: v1
+kind: Pod
+metadata: {name: caller, namespace: default}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: caller, image: ghcr.io/stefanprodan/podinfo:1, command: [podcli, check, http, "%s"]}
+"""
+
+
+def test_a_pod_reaches_a_webhook_of_the_test(lab: Lab) -> None:
+    with Hooks() as hooks:
+        lab.apply(HOOK_CALL % hooks.url("/gate"))
+        hooks.await_request("/gate", 20)
+        lab.wait_for(lambda: lab.get("pod", "caller")["status"]["phase"] == "Succeeded", 20, "the caller's end")
 
 
 def test_a_push_is_applied_by_flux_and_served_through_the_ingress(lab: Lab, staging: Reference) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -29,7 +29,8 @@ class _App(BaseHTTPRequestHandler):
         """Answer one request."""
         if self.path == "/slow":
             time.sleep(SLOW_SECONDS)
-        body = json.dumps({"message": self.headers["Host"], "version": "1", "hostname": "pod"}).encode()
+        message = self.headers["X-Canary"] or self.headers["Cookie"] or self.headers["Host"]
+        body = json.dumps({"message": message, "version": "1", "hostname": "pod"}).encode()
         self.send_response(503 if self.path == "/broken" else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -51,9 +52,9 @@ def app() -> Iterator[str]:
     server.server_close()
 
 
-def send(url: str, requests: int) -> Load:
+def send(url: str, requests: int, headers: Mapping[str, str] | None = None) -> Load:
     """Send until so many requests are recorded."""
-    with Load(url, host="app.example.com", rate=100, timeout_seconds=2) as load:
+    with Load(url, host="app.example.com", headers=headers, rate=100, timeout_seconds=2) as load:
         while len(load.records) < requests:
             time.sleep(0.005)
     return load
@@ -66,6 +67,19 @@ def test_every_answer_is_recorded_with_who_gave_it(app: str) -> None:
     assert {record.answerer for record in load.records} == {Answerer("1", "app.example.com", "pod")}
     assert load.summary().shares["app.example.com"].percent == 100
     assert _App.connections == len(load.records), "each request has a connection of its own"
+
+
+@pytest.mark.parametrize(("header", "value"), [("X-Canary", "always"), ("Cookie", "canary=always")])
+def test_each_request_has_the_headers_given(app: str, header: str, value: str) -> None:
+    load = send(f"{app}/", 5, headers={header: value})
+    assert set(load.summary().shares) == {value}
+
+
+def test_two_loads_run_at_once_and_keep_their_records_apart(app: str) -> None:
+    with Load(f"{app}/", host="a.example.com", rate=100) as one, Load(f"{app}/", host="b.example.com", rate=100) as two:
+        while min(len(one.records), len(two.records)) < 10:
+            time.sleep(0.005)
+    assert [set(load.summary().shares) for load in (one, two)] == [{"a.example.com"}, {"b.example.com"}]
 
 
 def test_slow_answers_do_not_slow_down_the_requests(app: str) -> None:

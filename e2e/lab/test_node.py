@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.lab.node.container import Backoff
+from e2e.lab.node.container import Backoff, pauses_seconds
 from e2e.lab.node.environment import expand
 from e2e.lab.node.fake_pod import READY_DELAY_ANNOTATION, ready_delay_seconds
 from e2e.lab.node.images import Images, split_image
+from e2e.lab.node.memory import await_excess, resident_bytes
 from e2e.lab.node.mounts import plan_mounts
 from e2e.lab.node.network import Addresses
-from e2e.lab.node.pods import Connect, Exec, HttpGet, Pod, Probe, Sleep, field_value, parse_pod
+from e2e.lab.node.pods import Connect, Exec, HttpGet, Pod, Probe, Sleep, field_value, parse_bytes, parse_pod
 from e2e.lab.node.probes import verdicts
 from e2e.lab.node.statuses import ContainerState, Ended, PodState, pod_phase, pod_status
 
@@ -105,6 +109,7 @@ def test_image_is_found_by_name_whatever_its_tag() -> None:
     assert image is not None
     assert (image.cwd, image.tag) == (Path("/bin-dir/app"), "1.2")
     assert images.pull("registry.example:5000/app:missing") is None
+    assert images.pull("registry.example:5000/app:1.3-missing") is None
     assert images.pull("other:1") is None
     assert split_image("registry.example:5000/app") == ("registry.example:5000/app", "latest")
 
@@ -118,10 +123,43 @@ def test_downward_api_reads_fields_of_the_pod() -> None:
     assert [field_value(pod(), path, "10.244.1.1") for path in paths] == ["app-1", "x", 'app="x"', "10.244.1.1", ""]
 
 
-def test_backoff_grows_to_ten_seconds_and_starts_anew_after_a_good_run() -> None:
+def test_backoff_is_the_kubelets_and_starts_anew_after_a_good_run() -> None:
     backoff = Backoff()
-    assert [backoff.pause_seconds(0) for _ in range(6)] == [1, 2, 4, 8, 10, 10]
-    assert backoff.pause_seconds(3600) == 1
+    assert [backoff.pause_seconds(0) for _ in range(8)] == [0, 10, 20, 40, 80, 160, 300, 300]
+    assert [backoff.pause_seconds(601), backoff.pause_seconds(0)] == [0, 10]
+    assert list(itertools.islice(pauses_seconds(), 2)) == [10, 20], "a pull begins with a pause"
+
+
+@pytest.mark.parametrize(
+    ("quantity", "count"),
+    [("512Mi", 512 << 20), ("1500M", 1_500_000_000), ("64k", 64_000), ("1e9", 10**9), ("4096", 4096), ("2000m", 2)],
+)
+def test_memory_limit_is_read_in_bytes(quantity: str, count: int) -> None:
+    assert parse_bytes(quantity) == count
+
+
+def test_container_without_a_memory_limit_has_none() -> None:
+    assert pod().containers[0].memory_limit_bytes is None
+
+
+async def test_memory_of_a_process_includes_what_it_started() -> None:
+    script = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], stdin=sys.stdin)"
+    hungry = "held = bytearray(60 << 20); print(flush=True); input()"
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", script, hungry, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    await process.stdout.readline()
+    assert resident_bytes(process.pid) > 60 << 20
+    await await_excess(process.pid, 50 << 20)
+    await process.communicate(b"\n")
+    assert resident_bytes(process.pid) == 0
+
+
+def test_end_by_memory_is_named() -> None:
+    killed = Ended(137, THEN, NOW, "id", out_of_memory=True)
+    assert (killed.as_json()["reason"], killed.as_json()["exitCode"]) == ("OOMKilled", 137)
+    assert Ended(137, THEN, NOW, "id").as_json()["reason"] == "Error"
 
 
 def test_addresses_are_not_used_again_at_once() -> None:

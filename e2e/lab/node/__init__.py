@@ -15,21 +15,23 @@ Imports point one way, from what lives to what it is made of:
     __main__                                          the command line
     node, registration                                which pods there are, and that the node is
     process_pod, fake_pod, pod_agent                  a pod's life
-    container, probes, launch, process                a container's life: states, health, namespaces, the process
+    container, probes, memory, launch, process        a container's life: states, health, namespaces, the process
     machine                                           what the pods share
     environment, volumes, mounts, config, network     what a container finds around it
     statuses                                          what is reported
     images, api, pods, objects                        what is read
 
 Where it stands in for the real thing:
-- Images are entries of the `--images` file, keyed by name without tag; what is not in there, and the tag `missing`,
-  cannot be pulled. The tag is given to the process as IMAGE_TAG.
+- Images are entries of the `--images` file, keyed by name without tag; what is not in there, and a tag that ends with
+  `missing`, cannot be pulled. The tag is given to the process as IMAGE_TAG.
 - All containers see the machine's own file system. Volumes are mounted over it where the mount point exists, or where
   it can be made on an overlay of the nearest existing folder; a mount point directly below `/` that does not exist, and
   one that would hide the image's files, is left out (the log says so). Volumes are emptyDir, configMap, secret,
   projected and downwardAPI; all but tokens are written once, and `readOnly` is not enforced.
-- `resources`, `securityContext`, sidecar (restartable init) containers, postStart hooks and ephemeral containers are
-  ignored; a gRPC probe only connects. There is no DNS and no Service address: pods talk to pod addresses.
+- Of `resources` a container's memory limit is kept (by looking twice a second) and nothing else. `securityContext`,
+  sidecar (restartable init) containers, postStart hooks and ephemeral containers are ignored; a gRPC probe only
+  connects. There is no DNS and no Service address: pods talk to pod addresses.
+- A container that ends for the first time is started again at once: its `terminated` is seen as `lastState` only.
 - Containers end with this agent; one that is started again begins anew with the pods that it finds.
 
 Rights it needs: nodes (create, patch, with status), pods (list, watch, delete, patch of status),

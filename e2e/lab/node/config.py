@@ -34,7 +34,7 @@ class ConfigReader:
                 raise
             if optional:
                 return {}
-            raise ConfigMissing(f'{kind} "{name}" not found') from refusal
+            raise ConfigMissing(f'{kind.removesuffix("s")} "{name}" not found') from refusal
         encoded = found.get("data" if kind == "secrets" else "binaryData", {})
         text = found.get("data", {}) if kind == "configmaps" else {}
         data = {key: base64.b64decode(value) for key, value in encoded.items()}
@@ -48,7 +48,8 @@ class ConfigReader:
             return data[reference["key"]].decode()
         if optional:
             return None
-        raise ConfigMissing(f"couldn't find key {reference['key']} in {kind} {self._namespace}/{reference['name']}")
+        word = {"configmaps": "ConfigMap", "secrets": "Secret"}[kind]
+        raise ConfigMissing(f"couldn't find key {reference['key']} in {word} {self._namespace}/{reference['name']}")
 
 
 async def once_there(read: Callable[[], Awaitable[T]], tell: Callable[[ConfigMissing], None]) -> T:

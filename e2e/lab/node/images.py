@@ -8,7 +8,7 @@ from pathlib import Path
 
 from e2e.lab.node.objects import Json
 
-_MISSING_TAG = "missing"
+_MISSING = "missing"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Images:
         """Find an image; None if it cannot be pulled."""
         name, tag = split_image(reference)
         entry = self._entries.get(name)
-        if entry is None or tag == _MISSING_TAG:
+        if entry is None or tag.endswith(_MISSING):
             return None
         return Image(
             cwd=self._bin_dir / entry["cwd"] if "cwd" in entry else None,

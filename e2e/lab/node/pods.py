@@ -14,6 +14,13 @@ from typing import Any
 
 from e2e.lab.node.objects import NODE_ADDRESS, Json
 
+_SUFFIXES = {"m": 0.001} | {
+    prefix + kind: float(base**power)
+    for kind, base, prefixes in (("i", 1024, "KMGTPE"), ("", 1000, "kMGTPE"))
+    for power, prefix in enumerate(prefixes, 1)
+}
+"""Of a quantity: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/."""
+
 
 @dataclass(frozen=True)
 class Exec:
@@ -89,6 +96,7 @@ class Container:
     liveness: Probe | None
     startup: Probe | None
     pre_stop: Action | None
+    memory_limit_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -145,6 +153,7 @@ def _parse_container(raw: Json) -> Container:
     """Read a container; named ports of its probes and hooks become numbers."""
     ports = {port["name"]: int(port["containerPort"]) for port in raw.get("ports", ()) if "name" in port}
     pre_stop = raw.get("lifecycle", {}).get("preStop")
+    limit = raw.get("resources", {}).get("limits", {}).get("memory")
     return Container(
         name=raw["name"],
         image=raw["image"],
@@ -161,7 +170,18 @@ def _parse_container(raw: Json) -> Container:
         liveness=_parse_probe(raw.get("livenessProbe"), ports),
         startup=_parse_probe(raw.get("startupProbe"), ports),
         pre_stop=_parse_action(pre_stop, ports) if pre_stop is not None else None,
+        memory_limit_bytes=parse_bytes(limit) if limit is not None else None,
     )
+
+
+def parse_bytes(quantity: str) -> int:
+    """Read a quantity of bytes in the API server's own form: `512Mi`, `1500M`, `1e9`, `1000`, `500m`."""
+    number, factor = quantity, 1.0
+    for suffix, value in _SUFFIXES.items():
+        if quantity.endswith(suffix):
+            number, factor = quantity.removesuffix(suffix), value
+            break
+    return int(float(number) * factor)
 
 
 def _parse_probe(raw: Json | None, ports: Mapping[str, int]) -> Probe | None:

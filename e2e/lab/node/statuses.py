@@ -22,12 +22,14 @@ class Ended:
     started_at: str
     finished_at: str
     container_id: str
+    out_of_memory: bool = False
 
     def as_json(self) -> Json:
         """The `terminated` of a container state."""
+        reason = "OOMKilled" if self.out_of_memory else "Error"
         return {
             "exitCode": self.exit_code,
-            "reason": "Completed" if self.exit_code == 0 else "Error",
+            "reason": reason if self.exit_code else "Completed",
             "startedAt": self.started_at,
             "finishedAt": self.finished_at,
             "containerID": self.container_id,
