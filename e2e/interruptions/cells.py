@@ -144,9 +144,9 @@ def _await_end(row: Row, column: Column, app: App) -> None:
     end = end_of(row, column)
     app.await_(lambda: (not app.phase and not end.phases) or app.phase in end.phases, f"end in {end}", END_SECONDS)
     app.await_(lambda: app.serves(end.serves), f"version {end.serves} to serve", END_SECONDS)
-    app.await_(lambda: not app.leftovers(), f"clean end, left are {app.leftovers()}", 60)
+    app.await_(lambda: not app.leftovers(), f"clean end, left are {app.leftovers()}", 120)
     guard = APP if end.phases else None
-    app.await_(lambda: app.guard == guard, f"guard label {guard}, it is {app.guard}", 30)
+    app.await_(lambda: app.guard == guard, f"guard label {guard}, it is {app.guard}", 60)
 
 
 def _finish(row: Row, column: Column, app: App) -> None:
@@ -155,7 +155,7 @@ def _finish(row: Row, column: Column, app: App) -> None:
         return
     if row is Row.SUSPENDED:
         app.set_canary(suspend=False)
-        app.await_(lambda: app.phase != "Suspended", "resumption", 60)
+        app.await_(lambda: app.phase != "Suspended", "resumption", 180)
     if row is Row.WAITING:
         _through_the_gate(app, end_of(row, column))
 
@@ -166,7 +166,7 @@ def _through_the_gate(app: App, end: End) -> None:
     while time.monotonic() < deadline:
         if app.phase == "Waiting":
             app.command("advance")
-            app.await_(lambda: app.phase != "Waiting", "the gate to open", 60)
+            app.await_(lambda: app.phase != "Waiting", "the gate to open", 180)
         if app.phase in (*end.phases, "Promoting"):
             return
         time.sleep(0.2)
@@ -181,12 +181,12 @@ def _begin(app: App) -> None:
 
 def _to_start(app: App) -> None:
     _begin(app)
-    app.await_(lambda: app.phase == "Progressing" and app.canary_exists, "a canary", 60)
+    app.await_(lambda: app.phase == "Progressing" and app.canary_exists, "a canary", 180)
 
 
 def _to_share(app: App) -> None:
     _begin(app)
-    app.await_(lambda: app.weight == 20, "a share", 120)
+    app.await_(lambda: app.weight == 20, "a share", 180)
     # what a human does to the pods right then would look like the operator's doing
     time.sleep(2 * SKEW_SECONDS)
 
@@ -211,13 +211,13 @@ def _to_success(app: App) -> None:
 def _to_failure(app: App) -> None:
     _to_share(app)
     app.command("abort")
-    app.await_(lambda: app.phase == "Failed" and not app.canary_exists, "failure", 120)
+    app.await_(lambda: app.phase == "Failed" and not app.canary_exists, "failure", 180)
 
 
 def _to_suspension(app: App) -> None:
     _to_share(app)
     app.set_canary(suspend=True)
-    app.await_(lambda: app.phase == "Suspended", "suspension", 60)
+    app.await_(lambda: app.phase == "Suspended", "suspension", 180)
 
 
 _TO: Mapping[Row, Callable[[App], None]] = {
@@ -236,10 +236,10 @@ _TO: Mapping[Row, Callable[[App], None]] = {
 
 def _suspend(app: App) -> None:
     app.set_canary(suspend=True)
-    app.await_(lambda: app.phase == "Suspended", "suspension", 60)
+    app.await_(lambda: app.phase == "Suspended", "suspension", 180)
     time.sleep(3)
     app.set_canary(suspend=False)
-    app.await_(lambda: app.phase != "Suspended", "resumption", 60)
+    app.await_(lambda: app.phase != "Suspended", "resumption", 180)
 
 
 def _delete_ours(app: App) -> None:
