@@ -42,7 +42,7 @@ test: check test-unit lab ## everything that CI runs: check, test-unit, and all 
 	@echo "==> tests in the lab, two labs at once"
 	$(PYTEST) $(TWO_LABS) $(UNIT:%=--ignore=%)
 
-test-unit: setup ## the tests that need nothing but Python (about a minute)
+test-unit: setup ## the tests that need nothing but Python (two to three minutes)
 	@echo "==> unit and property tests, and the judge's statistics"
 	$(PYTEST) $(TWO_PROCESSES) $(UNIT)
 
