@@ -128,13 +128,11 @@ def pods_can_start(world: World) -> Answer | None:
 
 def no_strays(world: World) -> Answer | None:
     """What an earlier release left is gone before there is any traffic."""
-    if world.status.step or not (left := strays(world)):
+    deletes = () if world.status.step else tuple(Delete(ref) for ref in strays(world) if not ref.deleting)
+    if not deletes:
         return None
-    deletes = tuple(Delete(ref) for ref in left if not ref.deleting)
     why = Finding(reasons.RELEASING, "deleting what is left of the release before")
-    return no_traffic(world) or (
-        Decision(conditions.unchanged(world, world.status), why, deletes, after=SETTLE) if deletes else None
-    )
+    return Decision(conditions.unchanged(world, world.status), why, deletes, after=SETTLE)
 
 
 def canary_runs(world: World) -> Answer | None:
@@ -167,8 +165,6 @@ def first_step(world: World) -> Answer | None:
     """A rollout passes through no share, and its first share needs no evidence but a canary that is ready."""
     if world.status.step:
         return None
-    if idle := no_traffic(world):
-        return idle
     if world.evidence and not world.evidence.heard:
         why = Finding(reasons.PROVIDER_FAILED, "waiting for the first answer of Prometheus")
         return Decision(conditions.unchanged(world, world.status), why, after=SAFETY_LOOK)

@@ -9,7 +9,6 @@ from canary.model import names
 from canary.model.template import Json, template_hash
 from canary.model.workload import Workload
 
-_LABEL_LIMIT = 63
 _OWN_SPEC = ("replicas", "selector", "template", "paused")
 _PORT_FIELDS = ("name", "protocol", "port", "targetPort", "appProtocol")
 

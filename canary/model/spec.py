@@ -201,13 +201,14 @@ class CanarySpec:
 
 def parse_spec(spec: Json) -> CanarySpec:
     """`spec` of a Canary object. Raises SpecError for what the schema of the CRD would have refused, too."""
-    found = CanarySpec(
+    analysis = _analysis(get(spec, "spec", "analysis", dict, {}))
+    return CanarySpec(
         targets=_named_once(items(spec, "spec", "targets", _target), "spec.targets"),
         scope=choice(spec, "spec", "scope", Scope.TARGETS),
         steps=_steps(spec),
-        analysis=_analysis(get(spec, "spec", "analysis", dict, {})),
+        analysis=analysis,
         on_failure=choice(spec, "spec", "onFailure", OnFailure.ROLLBACK),
-        webhooks=_webhooks(spec),
+        webhooks=_webhooks(spec, analysis.metrics),
         freeze=parse_freeze("spec.freeze", get(spec, "spec", "freeze", dict, {})),
         known_good=integer(spec, "spec", "knownGoodRevisions", DEFAULT_KNOWN_GOOD, MOST_KNOWN_GOOD, least=0),
         skip_analysis_for=(RESTARTED, *_pointers(spec, "spec", "skipAnalysisFor")),
@@ -217,11 +218,6 @@ def parse_spec(spec: Json) -> CanarySpec:
         ),
         suspend=get(spec, "spec", "suspend", bool, False),
     )
-    measured = {metric.name for metric in found.analysis.metrics}
-    for index, hook in enumerate(found.webhooks):
-        if hook.name in measured:
-            raise SpecError(f"spec.webhooks[{index}].name", f"{hook.name!r} is the name of a metric already")
-    return found
 
 
 def _named_once(found: tuple[_Named, ...], path: str, *, least: int = 1) -> tuple[_Named, ...]:
@@ -235,12 +231,13 @@ def _named_once(found: tuple[_Named, ...], path: str, *, least: int = 1) -> tupl
     return found
 
 
-def _webhooks(spec: Json) -> tuple[Webhook, ...]:
+def _webhooks(spec: Json, metrics: tuple[Metric, ...]) -> tuple[Webhook, ...]:
     """Their answers stand among the checks of metrics, by name."""
     webhooks = _named_once(items(spec, "spec", "webhooks", parse_webhook), "spec.webhooks", least=0)
+    taken = {metric.name: "a metric" for metric in metrics} | dict.fromkeys(BUILTIN_METRICS, "a built-in metric")
     for index, hook in enumerate(webhooks):
-        if hook.name in BUILTIN_METRICS:
-            raise SpecError(f"spec.webhooks[{index}].name", f"{hook.name!r} is the name of a built-in metric")
+        if what := taken.get(hook.name):
+            raise SpecError(f"spec.webhooks[{index}].name", f"{hook.name!r} is the name of {what}")
     return webhooks
 
 

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from analysis.verdict import Verdict
 from canary.model.duration import format_duration
-from canary.model.fields import SpecError, choice, duration, get, integer, items, required, texts
+from canary.model.fields import SpecError, choice, duration, get, integer, required, texts
 from canary.model.template import Json
 
 DEFAULT_TIMEOUT = timedelta(seconds=10)
@@ -142,15 +142,6 @@ def event_payload(told: Payload, event: HookEvent) -> Payload:
         "timestamp": str(milliseconds),
     }
     return Payload(told.name, told.namespace, told.phase, told.checksum, tuple(sorted(metadata.items())))
-
-
-def parse_webhooks(item: Json, path: str, key: str = "webhooks") -> tuple[Webhook, ...]:
-    """The list of webhooks in a field. Raises SpecError, also for two of one name: answers are kept by name."""
-    webhooks = items(item, path, key, parse_webhook)
-    for index, webhook in enumerate(webhooks):
-        if any(webhook.name == other.name for other in webhooks[:index]):
-            raise SpecError(f"{path}.{key}[{index}].name", f"{webhook.name!r} is there twice")
-    return webhooks
 
 
 def parse_webhook(path: str, item: Json) -> Webhook:

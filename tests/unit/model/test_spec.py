@@ -371,3 +371,10 @@ def test_a_webhook_cannot_have_the_name_of_a_built_in_metric() -> None:
     hook = {"name": "request-duration", "url": "http://gate.staging/"}
     with pytest.raises(SpecError, match=r"^spec\.webhooks\[0\]\.name: 'request-duration' is the name of a built-in"):
         parse_spec({"targets": [{"name": "app"}], "webhooks": [hook]})
+
+
+def test_a_webhook_cannot_have_the_name_of_one_of_the_users_metrics() -> None:
+    metric = {"name": "queue", "query": "queue_length", "thresholdRange": {"max": 5}}
+    hook = {"name": "queue", "url": "http://loadtester.test/"}
+    with pytest.raises(SpecError, match=r"^spec\.webhooks\[0\]\.name: 'queue' is the name of a metric$"):
+        parse_spec({"targets": [{"name": "app"}], "analysis": {"metrics": [metric]}, "webhooks": [hook]})

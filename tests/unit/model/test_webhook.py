@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from canary.model.fields import SpecError
+from canary.model.spec import parse_spec
 from canary.model.template import Json
 from canary.model.webhook import (
     LONGEST_NAME,
@@ -24,7 +25,6 @@ from canary.model.webhook import (
     host,
     parse_hosts,
     parse_webhook,
-    parse_webhooks,
     refused_host,
 )
 
@@ -147,11 +147,13 @@ def test_the_host_is_told_from_the_rest(url: str, name: str) -> None:
 
 
 def test_no_two_webhooks_have_one_name() -> None:
-    spec = {"webhooks": [written(), written(name="other"), written(type="event")]}
+    hooks = [written(), written(name="other"), written(type="event")]
+    targets = [{"name": "app"}]
     with pytest.raises(SpecError, match=r"^spec\.webhooks\[2\]\.name: 'gate' is there twice$"):
-        parse_webhooks(spec, "spec")
-    assert [webhook.name for webhook in parse_webhooks({"webhooks": spec["webhooks"][:2]}, "spec")] == ["gate", "other"]
-    assert parse_webhooks({}, "spec") == ()
+        parse_spec({"targets": targets, "webhooks": hooks})
+    two = parse_spec({"targets": targets, "webhooks": hooks[:2]})
+    assert [webhook.name for webhook in two.webhooks] == ["gate", "other"]
+    assert parse_spec({"targets": targets}).webhooks == ()
 
 
 def _schema() -> Json:
